@@ -1,0 +1,253 @@
+"""Settings that are checked before anything starts: strict types, unknown keys refused with the nearest known name.
+
+A recipe has four parts. `model`, `task` and `train` decide the result; `run` (threads, devices, logging) does not, and two
+runs that differ only in `run` give the same model. This file holds the settings that every task shares, and the way from
+YAML and `--set` to a checked object; what a task adds lies beside the task, and `recipe.py` puts the parts together.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from diptych.errors import RecipeError
+from diptych.messages import _
+
+T = TypeVar("T", bound="Settings")
+
+
+class Settings(BaseModel):
+    """One part of a recipe: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class TokenizerSettings(Settings):
+    """The tokenizer that is trained when a model starts anew."""
+
+    kind: Literal["bpe", "wordpiece", "unigram", "characters"] | None = None
+    """None takes byte-level BPE for a model that writes and WordPiece for one that understands."""
+    vocab_size: int = Field(8192, ge=64, le=1_000_000)
+    lowercase: bool = False
+    folder: str | None = None
+    """Take the tokenizer of this folder instead of training one."""
+
+
+class ModelSettings(Settings):
+    """What computes: fresh weights from a preset, or a folder to start from."""
+
+    preset: str | None = None
+    base: str | None = None
+    """A model folder (ours or any Hugging Face folder of a known family) or the name of an installed model."""
+    sizes: dict[str, int | float | str | bool | None] = {}
+    """Fields of the preset to change, for example {hidden_size: 256, context_length: 128}."""
+    tokenizer: TokenizerSettings = TokenizerSettings()
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "ModelSettings":
+        if (self.preset is None) == (self.base is None):
+            raise ValueError(_("name either a preset (fresh weights) or a base (a folder to start from)"))
+        return self
+
+
+class CleaningSettings(Settings):
+    """What is tidied in a text before it is cut into tokens; see `diptych.text.clean`."""
+
+    normalize: Literal["NFC", "NFKC"] | None = "NFC"
+    control: bool = True
+    zero_width: bool = True
+    white_space: bool = True
+    repeated_lines: int = Field(3, ge=0)
+    min_chars: int = Field(1, ge=1)
+    dedup: Literal["none", "exact", "near"] = "exact"
+
+
+class TrainSettings(Settings):
+    """How it is learnt. One budget: steps, epochs, tokens or minutes."""
+
+    steps: int | None = Field(None, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    tokens: int | None = Field(None, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    seed: int = 0
+    batch_size: int | None = Field(None, ge=1)
+    """Examples per step (rows for a language model); None is filled in from the task."""
+    micro_batch_tokens: int = Field(8192, ge=1)
+    """Tokens that go through the model at once; a step is cut into as many pieces as this needs. Without dropout it changes
+    the gradient in its last bits only; dropout is drawn per piece."""
+    lr: float | None = Field(None, gt=0)
+    """The peak learning rate; None is filled in from the model's width and the task."""
+    schedule: Literal["wsd", "cosine", "linear", "constant"] = "wsd"
+    warmup: float = Field(0.02, ge=0, le=1)
+    """The share of the budget over which the learning rate rises from 0."""
+    cooldown: float = Field(0.5, ge=0, le=1)
+    """wsd only: the share of the budget, at its end, over which the learning rate falls linearly."""
+    final_lr: float = Field(0.0, ge=0, le=1)
+    """The learning rate at the end, as a share of the peak."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.1, ge=0)
+    clip: float = Field(1.0, ge=0)
+    """Gradients longer than this are shortened to it; 0 leaves them alone."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """None keeps the model's own (0 for the presets in pretraining, 0.1 in fine-tuning)."""
+    regime: list[str] = []
+    """Wrappers of the plain step, outermost last: `frozen` trains the heads alone."""
+    evaluations: int = Field(10, ge=0)
+    """How often the held-out part is looked at, spread over the budget."""
+    patience: int | None = Field(None, ge=1)
+    """Stop when this many evaluations in a row brought nothing better, and keep the best; None never stops early."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_values(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if isinstance(data.get("regime"), str):
+            data["regime"] = [name for name in data["regime"].split(",") if name and name != "plain"]
+        if isinstance(data.get("betas"), list):
+            data["betas"] = tuple(data["betas"])
+        return data
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "TrainSettings":
+        given = [name for name in ("steps", "epochs", "tokens", "minutes") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(_("give one budget, not {budgets}").format(budgets=" + ".join(given)))
+        return self
+
+
+class RunSettings(Settings):
+    """Where and how fast, never what: two runs that differ only here give the same model."""
+
+    out: str | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int | None = Field(None, ge=1)
+    checkpoint_steps: int | None = Field(None, ge=1)
+    """None writes one every two minutes, and one at the end."""
+    eval_tokens: int = Field(100_000, ge=1)
+    """At most this many held-out tokens are looked at during training; the last evaluation takes all."""
+    log_steps: int = Field(10, ge=1)
+    cache: str | None = None
+    """Where token shards are kept; None is Diptych's cache folder."""
+
+
+def parse(schema: type[T], data: Mapping[str, Any], *, where: str) -> T:
+    """Check `data` against `schema`.
+
+    Args:
+        where: what the user wrote this in, for messages: a file name or "the command line".
+
+    Raises:
+        RecipeError E402: an unknown key, with the nearest known one. E403: a value that does not fit.
+    """
+    try:
+        return schema.model_validate(dict(data))
+    except ValidationError as error:
+        raise _friendly(schema, error, where) from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        RecipeError E401: the file cannot be read, or is no mapping.
+    """
+    try:
+        data = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError("E401", path=path, problem=getattr(error, "strerror", None) or error) from None
+    except yaml.YAMLError as error:
+        mark_ = getattr(error, "problem_mark", None)
+        line = f", line {mark_.line + 1}" if mark_ else ""
+        raise RecipeError("E401", path=f"{path}{line}", problem=getattr(error, "problem", error)) from None
+    if not isinstance(data, dict):
+        raise RecipeError("E401", path=path, problem=_("it holds no settings"))
+    return data
+
+
+def apply_sets(data: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
+    """`data` with each `part.name=value` of `sets` written over it; values are read as YAML.
+
+    Raises:
+        RecipeError E404: one has no `=`, or goes through a value that is no mapping.
+    """
+    result: dict[str, Any] = _deep_copy(data)
+    for item in sets:
+        path, equals, value = item.partition("=")
+        names = path.strip().split(".")
+        if not equals or not all(names):
+            raise RecipeError("E404", item=item)
+        place = result
+        for name in names[:-1]:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise RecipeError("E404", item=item)
+        try:
+            place[names[-1]] = yaml.load(value, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        except yaml.YAMLError:
+            place[names[-1]] = value
+    return result
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: 'Did you mean "lr"?', or the list of the known ones."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return _('Did you mean "{name}"?').format(name=close[0])
+    return _("Known are: {names}.").format(names=", ".join(names))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 3e-4 for text and `no` for False; people who write settings mean a number and a word."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:(?:\d[\d_]*)?\.\d+(?:[eE][-+]?\d+)?|\d[\d_]*\.(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.inf|\.nan)$"),
+    list("-+0123456789."),
+)
+
+
+def _friendly(schema: type[BaseModel], error: ValidationError, where: str) -> RecipeError:
+    problem = error.errors()[0]
+    names = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "tagged-union"))]
+    path = ".".join(names)
+    if problem["type"] == "extra_forbidden":
+        return RecipeError("E402", where=where, key=path, hint=nearest(names[-1], _known_keys(schema, names[:-1])))
+    if problem["type"] == "missing":
+        return RecipeError("E405", where=where, key=path)
+    message = problem["msg"].removeprefix("Value error, ")
+    found = problem.get("input")
+    shown = _("the settings") if isinstance(found, dict) else repr(found)
+    return RecipeError("E403", where=where, key=path or _("the recipe"), value=shown, problem=message)
+
+
+def _known_keys(schema: type[BaseModel], path: list[str]) -> list[str]:
+    for name in path:
+        field = schema.model_fields.get(name)
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            schema = inner
+    return list(schema.model_fields)
+
+
+def _deep_copy(value: Any) -> Any:
+    return {k: _deep_copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+
+def round_up(value: float) -> int:
+    """The smallest integer not below `value`, forgiving the last bits of a product of floats."""
+    return math.ceil(value - 1e-9)

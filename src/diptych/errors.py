@@ -1,0 +1,278 @@
+"""Every mistake a user can make, with a code, what happened and what to do.
+
+A message lives in `CATALOGUE` under its code, in English; `messages` translates it when it is shown. Raise the subclass
+that fits the floor (`DataError("E101", path=...)`), never a bare `Exception`. Programming errors stay plain asserts.
+
+Codes: E1xx text and data, E2xx tokenizers and packing, E3xx models and folders, E4xx recipes and flags,
+E5xx training, E6xx generating and predicting, E7xx evaluation and reports, E9xx the machine.
+"""
+
+from dataclasses import dataclass
+
+from diptych.messages import _, mark
+
+
+@dataclass(frozen=True)
+class Message:
+    what: str
+    """What happened and where, a `str.format` template."""
+    fix: str
+    """What to do about it, the same kind of template."""
+
+
+class DiptychError(Exception):
+    """A mistake that the user can mend. `str(error)` is the whole message, in the user's language.
+
+    Args:
+        code: a key of `CATALOGUE`.
+        values: what the templates of that code name.
+    """
+
+    def __init__(self, code: str, **values: object) -> None:
+        assert code in CATALOGUE, f"{code} is not in the catalogue of errors"
+        self.code = code
+        self.values = values
+        super().__init__(code, values)
+
+    @property
+    def what(self) -> str:
+        return _(CATALOGUE[self.code].what).format(**self.values)
+
+    @property
+    def fix(self) -> str:
+        return _(CATALOGUE[self.code].fix).format(**self.values)
+
+    def __str__(self) -> str:
+        return f"{self.code}  {self.what}\n      {self.fix}"
+
+
+class DataError(DiptychError):
+    """The text, the table or the tokenizer cannot be used as it is."""
+
+
+class ModelError(DiptychError):
+    """A model or its folder cannot be read, written or built."""
+
+
+class RecipeError(DiptychError):
+    """A recipe, a flag or an argument is wrong."""
+
+
+class TrainingError(DiptychError):
+    """Training cannot start or cannot go on."""
+
+
+class UsageError(DiptychError):
+    """A trained model was asked for something that it cannot do."""
+
+
+class MachineError(DiptychError):
+    """The machine lacks something: space, a package, a device."""
+
+
+CATALOGUE: dict[str, Message] = {
+    # E1xx: text and data
+    "E101": Message(
+        mark("There is no file or folder {path}."),
+        mark("Check the path; a pattern such as 'notes/*.txt' works too."),
+    ),
+    "E121": Message(
+        mark('{where}: the label column "{column}" is empty.'),
+        mark("Fill it, or drop such rows with --set task.empty_labels=drop ({count:,} of {total:,} rows)."),
+    ),
+    "E131": Message(
+        mark('All {count:,} rows have the same label "{label}", so there is nothing to tell apart.'),
+        mark("Name another column with --set task.label=…, or add rows of a second class."),
+    ),
+    "E132": Message(
+        mark("{name} has no rows."),
+        mark("A table needs a text and a label in each row; check that the right file was named."),
+    ),
+    "E133": Message(
+        mark('{name} has no column "{column}". {hint}'),
+        mark("Name the columns with --set task.text=… and --set task.label=…"),
+    ),
+    "E134": Message(
+        mark("{name}: no column can be taken for the {missing}; there are {columns}."),
+        mark("Name the columns with --set task.text=… and --set task.label=…"),
+    ),
+    # E2xx: tokenizers and packing
+    "E203": Message(
+        mark("This tokenizer has no token for {missing}, which masked-word training needs."),
+        mark("Train a tokenizer for a model that understands (kind wordpiece), or take the task causal-lm."),
+    ),
+    "E204": Message(
+        mark("Next-sentence prediction needs passages of other documents, and this corpus is one document."),
+        mark("Add documents, or leave it out with --set task.nsp=false."),
+    ),
+    # E3xx: models and folders
+    "E301": Message(
+        mark("A model cannot have {field} = {value}."),
+        mark("It must be {rule}."),
+    ),
+    "E302": Message(
+        mark("A text of {length} tokens is longer than the context of {limit} that this model reads."),
+        mark("Shorten the text, or create the model with a larger context_length."),
+    ),
+    "E303": Message(
+        mark("This network has no head that gives logits (its heads: {heads})."),
+        mark("Fine-tune or pretrain it first, or ask for hidden vectors."),
+    ),
+    "E304": Message(
+        mark("This folder uses {feature}, which Diptych's {family} does not know."),
+        mark("Choose another model of the family."),
+    ),
+    "E305": Message(
+        mark('There is no preset called "{name}". {hint}'),
+        mark("`diptych models` lists them."),
+    ),
+    "E306": Message(
+        mark('A model has no field "{name}". {hint}'),
+        mark("`diptych recipe schema` lists what a model can be told."),
+    ),
+    "E307": Message(
+        mark("The weights of GPT-3 were never published; nobody can load them."),
+        mark("Take smollm2 (an installed decoder), any GPT-2 or Qwen3 folder, or pretrain a gpt-mini of your own."),
+    ),
+    "E311": Message(
+        mark("The model folder {path} has no {file}."),
+        mark("A model folder holds config.json and model.safetensors; check the path or copy it again."),
+    ),
+    "E312": Message(
+        mark("{path} cannot be read: {problem}."),
+        mark("The file is damaged or was cut short; copy or download it again."),
+    ),
+    "E313": Message(
+        mark('{path} holds a model of the type "{name}", which Diptych does not know. {hint}'),
+        mark("Choose a model of a known family."),
+    ),
+    "E314": Message(
+        mark("{path} asks to run code of its own, which Diptych never does."),
+        mark("Choose a model of a known family that needs no code of its own."),
+    ),
+    "E315": Message(
+        mark("The weights in {path} are pickled, and a pickle can run any code when it is opened."),
+        mark(
+            "Convert them where you trust them: python -c \"import torch, safetensors.torch as s; "
+            "s.save_file({{k: v.contiguous() for k, v in torch.load('pytorch_model.bin', weights_only=True).items()}}, "
+            "'model.safetensors')\""
+        ),
+    ),
+    "E316": Message(
+        mark("The weights in {path} are not those of this model. Missing: {missing}. Unexpected: {unexpected}."),
+        mark("Check that config.json and the weights belong together."),
+    ),
+    "E317": Message(
+        mark("In {path} the weight {name} has the shape {found}; config.json asks for {expected}."),
+        mark("Check that config.json and the weights belong together."),
+    ),
+    "E318": Message(
+        mark("{path} holds a run that is not finished, not a model."),
+        mark("Go on with it: diptych pretrain (or finetune) … --resume"),
+    ),
+    # E4xx: recipes and flags
+    "E401": Message(
+        mark("The recipe {path} cannot be read: {problem}."),
+        mark("A recipe is a YAML file in UTF-8; `diptych recipe show` prints a complete one."),
+    ),
+    "E402": Message(
+        mark('{where}: there is no setting "{key}". {hint}'),
+        mark("`diptych recipe schema` lists every setting."),
+    ),
+    "E403": Message(
+        mark("{where}: {key} cannot be {value}: {problem}."),
+        mark("`diptych recipe schema` says what each setting takes."),
+    ),
+    "E404": Message(
+        mark('"{item}" does not say which setting gets which value.'),
+        mark("Write it as part.name=value, for example --set train.lr=3e-4."),
+    ),
+    "E405": Message(
+        mark('{where}: the setting "{key}" is missing.'),
+        mark("Add it to the recipe, or give it with --set {key}=…"),
+    ),
+    "E406": Message(
+        mark('There is no task called "{name}". {hint}'),
+        mark("`diptych recipe schema` lists the tasks and their settings."),
+    ),
+    "E407": Message(
+        mark('There is no regime called "{name}". {hint}'),
+        mark("Leave train.regime out for plain training."),
+    ),
+    "E411": Message(
+        mark("{path} already holds a finished model."),
+        mark("Choose another folder with --out, or replace it with --overwrite."),
+    ),
+    "E412": Message(
+        mark("{path} holds a run that is not finished."),
+        mark("Go on with --resume, or start anew with --overwrite."),
+    ),
+    "E413": Message(
+        mark("{path} is not empty, and what it holds is not a run of Diptych."),
+        mark("Choose another folder with --out; nothing there has been touched."),
+    ),
+    "E414": Message(
+        mark("{path} was started with other settings ({changes})."),
+        mark("Resume with the settings it had (see diptych/recipe.yaml there), or choose another --out."),
+    ),
+    # E5xx: training
+    "E501": Message(
+        mark("There is nothing to train on: after cleaning, no text is left."),
+        mark("The ledger above says what was dropped and why; add text or clean less."),
+    ),
+    "E502": Message(
+        mark("Every checkpoint in {path} is damaged."),
+        mark("Start anew with --overwrite; a full disk or a pulled plug is the usual cause."),
+    ),
+    "E503": Message(
+        mark("The loss is no longer a number at step {step} (learning rate {lr}). The state of step {good} is kept."),
+        mark("Resume with a lower learning rate, for example --resume --set train.lr={lower}, or a longer warm-up."),
+    ),
+    # E6xx: generating and predicting
+    "E601": Message(
+        mark("{name} cannot be {value}."),
+        mark("It must hold that {rule}."),
+    ),
+    "E602": Message(
+        mark("This model ({family}) understands but does not write."),
+        mark("Ask it to fill a blank, or load a model that writes, such as one pretrained with task.name=causal-lm."),
+    ),
+    "E603": Message(
+        mark("The prompt is empty."),
+        mark("Give at least one character, or a model whose tokenizer has a token for the beginning of a text."),
+    ),
+    "E604": Message(
+        mark("This model has no tokenizer, so it reads numbers but no text."),
+        mark("Load a folder that has a tokenizer.json, or call logits(input_ids)."),
+    ),
+    "E605": Message(
+        mark("This model ({family}) has no decoder beside its encoder."),
+        mark("Leave decoder_input_ids out."),
+    ),
+    "E606": Message(
+        mark("This model ({family}) fills no blanks."),
+        mark("Load one pretrained with task.name=masked-lm; a model that writes answers `next` and `generate`."),
+    ),
+    "E607": Message(
+        mark("The text has no blank to fill."),
+        mark("Put {mask} where the missing word stands."),
+    ),
+    "E608": Message(
+        mark("The text has {length} tokens and this model reads at most {limit}."),
+        mark("Shorten it around the blank."),
+    ),
+    "E609": Message(
+        mark("This model has no classes to choose from."),
+        mark("Fine-tune it first: diptych finetune table.csv --base FOLDER --out my-classifier"),
+    ),
+    # E7xx: evaluation and reports
+    # E9xx: the machine
+    "E901": Message(
+        mark("This needs the package {package}, which is not installed."),
+        mark("Install it with: {command}"),
+    ),
+    "E902": Message(
+        mark("No space is left on the device while writing {path}."),
+        mark("Free some space or choose another folder; nothing that was complete before has been touched."),
+    ),
+}

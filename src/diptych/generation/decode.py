@@ -1,0 +1,102 @@
+"""The decoding loop: several answers at once, each as if it were alone.
+
+Texts lie unpadded in a row for the first pass and one token each after that; the cache keeps keys and values by text. An
+answer that would outgrow the context goes on from the last half of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from diptych.errors import UsageError
+from diptych.generation.sampling import Sampling
+from diptych.models.packed import Packed
+
+
+def decode(
+    net: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, *, max_new_tokens: int, ends: frozenset[int] = frozenset()
+) -> Iterator[list[int | None]]:
+    """Write on from each prompt: at each step the next token of every answer, None for those that have ended.
+
+    Args:
+        prompts: token ids, at least one each.
+        ends: tokens that end an answer; they are not part of it.
+
+    Raises:
+        UsageError E602: this model does not write. E603: a prompt is empty.
+    """
+    if not net.config.is_causal or "lm" not in net.heads:
+        raise UsageError("E602", family=net.config.family)
+    if not all(len(prompt) for prompt in prompts):
+        raise UsageError("E603")
+    net.eval()
+    texts = [list(prompt) for prompt in prompts]
+    going = list(range(len(texts)))
+    state: _Cached | None = None
+    for position in range(max_new_tokens):
+        if state is None or state.is_full:
+            state = _Cached(net, [_fitting(texts[number], net.config.context_length) for number in going], max_new_tokens - position)
+            logits_BV = state.first()
+        else:
+            logits_BV = state.following([texts[number][-1] for number in going])
+        chosen = sampling.choose(logits_BV, going, position).tolist()
+        step: list[int | None] = [None] * len(texts)
+        still, rows = [], []
+        for row, (number, token) in enumerate(zip(going, chosen, strict=True)):
+            if token in ends:
+                continue
+            step[number] = token
+            texts[number].append(token)
+            still.append(number)
+            rows.append(row)
+        if not still:
+            return
+        if len(still) < len(going):
+            state.keep(rows)
+        going = still
+        yield step
+
+
+class _Cached:
+    """Texts that are being written, with their keys and values."""
+
+    def __init__(self, net: Any, texts: list[list[int]], room: int) -> None:
+        self._net = net
+        self._device = next(net.parameters()).device
+        self._texts = texts
+        longest = max(map(len, texts))
+        self._capacity = min(net.config.context_length, longest + room)
+        self._cache = net.new_cache(len(texts), self._capacity)
+        self._longest = longest
+
+    @property
+    def is_full(self) -> bool:
+        return self._longest >= self._capacity
+
+    @torch.inference_mode()
+    def first(self) -> torch.Tensor:
+        """Read the texts; the logits after the last token of each, [B, V]."""
+        ids = torch.tensor([token for text in self._texts for token in text], device=self._device)
+        lengths = tuple(map(len, self._texts))
+        hidden_ND = self._net.hidden(Packed(ids, lengths), self._cache)
+        last_B = torch.tensor(lengths, device=self._device).cumsum(0) - 1
+        return self._net.heads["lm"](hidden_ND[last_B])
+
+    @torch.inference_mode()
+    def following(self, tokens: list[int]) -> torch.Tensor:
+        """Read one more token of each text; the logits after it, [B, V]."""
+        self._longest += 1
+        ids = torch.tensor(tokens, device=self._device)
+        return self._net.heads["lm"](self._net.hidden(Packed(ids, (1,) * len(tokens)), self._cache))
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with these rows alone."""
+        self._cache.keep(torch.tensor(rows, device=self._device))
+        lengths = self._cache.lengths
+        self._longest = int(max(lengths))
+
+
+def _fitting(text: list[int], context_length: int) -> list[int]:
+    """The end of `text` that leaves room to write: all of it, or the last half of the context."""
+    return text if len(text) < context_length else text[-max(1, context_length // 2) :]

@@ -1,0 +1,58 @@
+"""From tokens to text as they come: no half characters, and an end at a stop string even across token borders."""
+
+from collections.abc import Sequence
+
+from diptych.text.tokenizer import Tokenizer
+
+UNFINISHED = "\ufffd"
+
+
+class TextStream:
+    """The text of one answer, piece by piece.
+
+    Joining all that `push` and `flush` return gives `tokenizer.decode` of all tokens, up to the first stop string.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._stop = [text for text in stop if text]
+        self._ids: list[int] = []
+        self._given = 0
+        self.is_stopped = False
+        self.text = ""
+
+    def push(self, token: int) -> str:
+        """Take one more token; the text that is now certain."""
+        if self.is_stopped:
+            return ""
+        self._ids.append(token)
+        whole = self._tokenizer.decode(self._ids)
+        certain = whole.rstrip(UNFINISHED) if whole.endswith(UNFINISHED) else whole
+        return self._give(certain, is_last=False)
+
+    def flush(self) -> str:
+        """What was held back, when no more tokens come."""
+        if self.is_stopped:
+            return ""
+        return self._give(self._tokenizer.decode(self._ids), is_last=True)
+
+    def _give(self, certain: str, *, is_last: bool) -> str:
+        places = [place for place in (certain.find(text) for text in self._stop) if place >= 0]
+        if places:
+            self.is_stopped = True
+            end = min(places)
+        else:
+            end = len(certain) - (0 if is_last else self._held_back(certain))
+        new = certain[self._given : end]
+        if end > self._given:
+            self._given = end
+        self.text += new
+        return new
+
+    def _held_back(self, text: str) -> int:
+        """How many characters at the end may be the beginning of a stop string."""
+        longest = max((len(stop) for stop in self._stop), default=0)
+        for length in range(min(longest - 1, len(text)), 0, -1):
+            if any(stop.startswith(text[-length:]) for stop in self._stop):
+                return length
+        return 0

@@ -1,0 +1,230 @@
+"""A model in a person's hands: a network and its tokenizer, and all that one can ask of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from diptych.errors import UsageError
+from diptych.generation.decode import decode
+from diptych.generation.sampling import Sampling
+from diptych.generation.streaming import TextStream
+from diptych.models.folder import atomic_folder, write_model
+from diptych.models.packed import Packed
+from diptych.tasks.task import Prediction, ask
+from diptych.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from diptych.models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A token that may stand at a place, with its probability there."""
+
+    token: str
+    probability: float
+    id: int
+
+
+class Model:
+    """Any panel, any family.
+
+    Attributes:
+        net: the `torch.nn.Module`.
+        tokenizer: its tokenizer, or None for a network that was created without text.
+        folder: where it was read from or written to.
+    """
+
+    def __init__(self, net: Any, tokenizer: Tokenizer | None = None, folder: Path | None = None) -> None:
+        self.net = net
+        self._tokenizer = tokenizer
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.net.parameters())
+        return f"<diptych.Model {self.config.family}, {parameters:,} parameters, heads: {', '.join(self.net.heads) or 'none'}>"
+
+    @property
+    def config(self) -> "ModelConfig":
+        return self.net.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise UsageError("E604")
+        return self._tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.net.parameters()).device
+
+    def logits(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, decoder_input_ids: Tensor | None = None
+    ) -> Tensor:
+        """The raw answers of the model's head.
+
+        Args:
+            input_ids: int64 [B, T]; attention_mask: [B, T], 1 where there is a token, None for everywhere.
+
+        Returns:
+            [B, T, V] of a language model, zero where there is no token; [B, classes] of a classifier.
+        """
+        if decoder_input_ids is not None:
+            raise UsageError("E605", family=self.config.family)
+        return self.net.logits(input_ids, attention_mask)
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The last layer's vectors: [B, T, D], zero where there is no token."""
+        packed = Packed.from_padded(input_ids, attention_mask)
+        return packed.pad(self.net.hidden(packed))
+
+    def generate(
+        self,
+        prompt: str | Sequence[str],
+        max_new_tokens: int = 64,
+        *,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        stop: str | Sequence[str] = (),
+        seed: int = 0,
+    ) -> Any:
+        """Write on from a prompt, or from each of several; the new text alone.
+
+        The same seed gives the same text; temperature 0 always takes the most probable token.
+        """
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        streams = [TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop) for _ in prompts]
+        for step in self._decode(prompts, sampling, max_new_tokens):
+            for text, token in zip(streams, step, strict=True):
+                if token is not None:
+                    text.push(token)
+            if all(text.is_stopped for text in streams):
+                break
+        for text in streams:
+            text.flush()
+        return streams[0].text if isinstance(prompt, str) else [text.text for text in streams]
+
+    def stream(self, prompt: str, max_new_tokens: int = 64, *, stop: str | Sequence[str] = (), **sampling: Any) -> Iterator[str]:
+        """The same as `generate`, piece by piece as it is written."""
+        text = TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop)
+        for (token,) in self._decode([prompt], Sampling(**sampling), max_new_tokens):
+            if token is not None and (piece := text.push(token)):
+                yield piece
+            if text.is_stopped:
+                return
+        if piece := text.flush():
+            yield piece
+
+    def next(self, text: str, top: int = 5) -> list[Candidate]:
+        """The most probable next tokens after `text`."""
+        if not self.config.is_causal or "lm" not in self.net.heads:
+            raise UsageError("E602", family=self.config.family)
+        ids = self._prompt_ids(text)[-self.config.context_length :]
+        packed = Packed(torch.tensor(ids, device=self.device), (len(ids),))
+        return self._candidates(packed, len(ids) - 1, top)
+
+    def fill(self, text: str, top: int = 5) -> list[list[Candidate]]:
+        """The most probable tokens for each [MASK] of `text`, in the order of the blanks.
+
+        Raises:
+            UsageError E606: this model fills no blanks. E607: the text has no blank. E608: the text is too long.
+        """
+        mask = self.tokenizer.mask_id
+        if self.config.is_causal or mask is None or "lm" not in self.net.heads:
+            raise UsageError("E606", family=self.config.family)
+        name = self.tokenizer.token(mask)
+        parts = text.split(name)
+        if len(parts) < 2:
+            raise UsageError("E607", mask=name)
+        ids: list[int] = []
+        for number, part in enumerate(parts):
+            ids += [mask] * (number > 0) + self.tokenizer.encode(part)
+        framed, types = self.tokenizer.frame(ids)
+        if len(framed) > self.config.context_length:
+            raise UsageError("E608", length=len(framed), limit=self.config.context_length)
+        packed = Packed(torch.tensor(framed, device=self.device), (len(framed),), torch.tensor(types, device=self.device))
+        return [self._candidates(packed, place, top) for place, token in enumerate(framed) if token == mask]
+
+    def predict(self, texts: str | Iterable[str | tuple[str, str]]) -> list[Prediction]:
+        """The label of each text (or pair) with its probability, in the order given.
+
+        Raises:
+            UsageError E609: this model has no classes.
+        """
+        return list(self.predictions([texts] if isinstance(texts, str) else texts))
+
+    def predictions(self, texts: Iterable[str | tuple[str, str]]) -> Iterator[Prediction]:
+        """The same as `predict`, one by one, for more texts than fit in memory."""
+        from diptych.tasks.classification import Classification, ClassificationSettings
+
+        if "classes" not in self.net.heads:
+            raise UsageError("E609")
+        task = Classification(ClassificationSettings(), self.config.labels)
+        self.net.eval()
+        yield from task.predict(self.net, self.tokenizer, texts)
+
+    def embed(self, texts: str | Sequence[str]) -> Tensor:
+        """One vector a text, the mean of its tokens' last vectors: [B, D]."""
+        self.net.eval()
+        rows = []
+        for text in [texts] if isinstance(texts, str) else texts:
+            ids, types = self.tokenizer.frame(self.tokenizer.encode(text)[: self.config.context_length - 2])
+            packed = Packed(torch.tensor(ids, device=self.device), (len(ids),), torch.tensor(types, device=self.device))
+            with torch.inference_mode():
+                rows.append(self.net.hidden(packed).mean(0))
+        return torch.stack(rows)
+
+    def score(self, text: str) -> tuple[float, int]:
+        """The log-probability of `text` in nats under a model that writes, and over how many tokens."""
+        if not self.config.is_causal or "lm" not in self.net.heads:
+            raise UsageError("E602", family=self.config.family)
+        self.net.eval()
+        ids = self._prompt_ids(text)
+        total, count, length = 0.0, 0, self.config.context_length
+        with torch.inference_mode():
+            for start in range(0, len(ids) - 1, length):
+                run = torch.tensor(ids[start : start + length + 1], device=self.device)
+                packed = Packed(run[:-1], (len(run) - 1,))
+                answers = ask(self.net, "lm", self.net.hidden(packed), packed, torch.arange(len(run) - 1, device=self.device))
+                total -= float(answers.nats(run[1:]).double().sum())
+                count += len(run) - 1
+        return total, count
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a Hugging Face folder with weights, config and tokenizer, whole or not at all."""
+        target = Path(folder)
+        with atomic_folder(target) as part:
+            self.write(part)
+        self.folder = target
+        return target
+
+    def write(self, folder: Path) -> None:
+        """Write the model's files into an existing folder."""
+        write_model(self.net, folder)
+        if self._tokenizer is not None:
+            self._tokenizer.save(folder)
+
+    def _decode(self, prompts: Sequence[str], sampling: Sampling, max_new_tokens: int) -> Iterator[list[int | None]]:
+        ids = [self._prompt_ids(text) for text in prompts]
+        ends = frozenset(token for token in (self.tokenizer.eos_id, self.tokenizer.sep_id) if token is not None)
+        return decode(self.net, ids, sampling, max_new_tokens=max_new_tokens, ends=ends)
+
+    def _prompt_ids(self, text: str) -> list[int]:
+        """A text as a model that writes reads it: after the token that begins a document, where there is one."""
+        begin = self.tokenizer.bos_id if self.tokenizer.bos_id is not None else self.tokenizer.sep_id
+        return ([begin] if begin is not None else []) + self.tokenizer.encode(text)
+
+    def _candidates(self, packed: Packed, place: int, top: int) -> list[Candidate]:
+        self.net.eval()
+        with torch.inference_mode():
+            at = torch.tensor([place], device=self.device)
+            chances_V = torch.softmax(ask(self.net, "lm", self.net.hidden(packed), packed, at).logits()[0].float(), dim=-1)
+            best = chances_V.topk(min(top, len(chances_V)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [Candidate(self.tokenizer.token(token), chance, token) for token, chance in pairs]

@@ -1,0 +1,221 @@
+"""The model folder: a Hugging Face folder, read and written whole or not at all, with safetensors alone.
+
+Nothing here unpickles, and nothing asks a folder's own code to run.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from diptych.config import nearest
+from diptych.errors import MachineError, ModelError
+from diptych.models.families import FAMILIES
+from diptych.models.families.family import Family, Rule, to_ours, to_theirs
+from diptych.models.transformer import Network
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def read_model(folder: str | Path) -> Network:
+    """The network in a Hugging Face folder, in float32, in evaluation mode.
+
+    Raises:
+        ModelError E311: a file is missing. E312: one cannot be read. E313: an unknown architecture. E314: the folder asks
+        for its own code. E315: the weights are pickled. E316: names are missing or unexpected. E317: a wrong shape.
+    """
+    folder = Path(folder)
+    hf = read_config(folder)
+    family = _family(folder, hf)
+    try:
+        config = family.read_config(hf)
+    except KeyError as error:
+        raise ModelError("E312", path=folder / "config.json", problem=f"{error.args[0]} is missing") from None
+    theirs = _read_tensors(folder)
+    names = {new: old for old, new in family.canonical(theirs).items()}
+    heads = _heads(family, hf, names)
+    with torch.device("meta"):
+        net = Network(config)
+        for head in heads:
+            net.ensure_head(head)
+    state, used = _gather(family.rules(config, heads), names, theirs, net, folder)
+    unexpected = sorted(set(names) - used - _of_other_heads(family, heads))
+    if unexpected:
+        raise ModelError("E316", path=folder, missing="–", unexpected=_few(unexpected))
+    net.load_state_dict(state, strict=False, assign=True)
+    left = [name for name, parameter in net.named_parameters() if parameter.is_meta]
+    if left:
+        raise ModelError("E316", path=folder, missing=_few(left), unexpected="–")
+    return net.eval()
+
+
+def write_model(net: Network, folder: Path) -> None:
+    """Write config and weights into an existing folder, so that transformers' AutoModel opens them.
+
+    Raises:
+        MachineError E902: the disk is full.
+    """
+    config, family = net.config, FAMILIES[net.config.family]
+    heads = list(net.heads)
+    architecture = family.architecture(heads)
+    hf = {"architectures": [architecture], **family.write_config(config)}
+    ours = net.state_dict()
+    rules = family.rules(config, heads)
+    is_bare = not any(head in family.heads for head in heads if head != "pooler")
+    tensors: dict[str, Tensor] = {}
+    for rule in rules:
+        if rule.ours in ours:
+            tensors.update(to_theirs(config, rule, ours[rule.ours].detach().cpu()))
+    if is_bare:
+        tensors = {name.removeprefix(f"{family.prefix}."): tensor for name, tensor in tensors.items()}
+    with full_disk_is_named(folder):
+        _write_json(folder / "config.json", hf)
+        if config.is_causal and "lm" in heads:
+            ids = {f"{role}_token_id": number for role, number in config.token_ids if role in ("bos", "eos", "pad")}
+            _write_json(folder / "generation_config.json", ids)
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The Hugging Face config of a folder, as it is."""
+    path = folder / "config.json"
+    if not path.exists():
+        if (folder / "diptych" / "recipe.yaml").exists():
+            raise ModelError("E318", path=folder)
+        raise ModelError("E311", path=folder, file="config.json")
+    try:
+        hf = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelError("E312", path=path, problem=error) from None
+    if not isinstance(hf, dict):
+        raise ModelError("E312", path=path, problem="it holds no settings")
+    return hf
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill beside `target`, which takes its place when all went well and is removed when not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        with full_disk_is_named(target):
+            yield part
+        os.chmod(part, 0o755)
+        old = target.with_name(f".{target.name}.old-{os.getpid()}")
+        if target.exists():
+            target.rename(old)
+        part.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def full_disk_is_named(path: Path) -> Iterator[None]:
+    """Turn "no space left on device" into an error that says where and what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            raise MachineError("E902", path=path) from None
+        raise
+
+
+def _family(folder: Path, hf: Mapping[str, Any]) -> Family:
+    if hf.get("auto_map") and hf.get("model_type") not in FAMILIES:
+        raise ModelError("E314", path=folder)
+    name = str(hf.get("model_type", ""))
+    if name not in FAMILIES:
+        raise ModelError("E313", path=folder, name=name or "?", hint=nearest(name, FAMILIES))
+    return FAMILIES[name]
+
+
+def _heads(family: Family, hf: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The heads that the folder's class has; a body alone keeps its pooler where there is one."""
+    named = (hf.get("architectures") or [""])[0]
+    heads = family.architectures.get(named, ())
+    has_pooler = "pooler" in family.heads and family.heads["pooler"][0].theirs[0] in names
+    if "pooler" in heads and not has_pooler:
+        raise ModelError("E316", path="config.json", missing=family.heads["pooler"][0].theirs[0], unexpected="–")
+    return tuple(heads) if "pooler" in heads or not has_pooler else ("pooler", *heads)
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of the folder, from one file or from the files that an index names."""
+    index = folder / INDEX
+    if index.exists():
+        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        files = sorted({Path(str(name)).name for name in listed})
+    elif (folder / WEIGHTS).exists():
+        files = [WEIGHTS]
+    elif any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+        raise ModelError("E315", path=folder)
+    else:
+        raise ModelError("E311", path=folder, file=WEIGHTS)
+    tensors: dict[str, Tensor] = {}
+    for name in files:
+        path = folder / name
+        if not path.exists():
+            raise ModelError("E311", path=folder, file=name)
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 (not a dictionary)
+                    tensors[key] = file.get_tensor(key)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ModelError("E312", path=path, problem=error) from None
+    return tensors
+
+
+def _gather(
+    rules: list[Rule], names: Mapping[str, str], theirs: Mapping[str, Tensor], net: Network, folder: Path
+) -> tuple[dict[str, Tensor], set[str]]:
+    """Our state from their tensors, and which of their names were used."""
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    state, used, missing = {}, set(), []
+    for rule in rules:
+        used.update(rule.theirs)
+        if rule.ours not in shapes:
+            continue
+        absent = [name for name in rule.theirs if name not in names]
+        if absent:
+            missing += absent
+            continue
+        tensor = to_ours(rule, [theirs[names[name]] for name in rule.theirs])
+        if tensor.shape != shapes[rule.ours]:
+            raise ModelError(
+                "E317",
+                path=folder,
+                name=" + ".join(rule.theirs),
+                expected=tuple(shapes[rule.ours][::-1] if rule.is_transposed else shapes[rule.ours]),
+                found=tuple(tensor.T.shape if rule.is_transposed else tensor.shape),
+            )
+        # A copy of our own: a file that is mapped into memory may change or vanish under us.
+        state[rule.ours] = tensor.to(torch.float32).contiguous().clone()
+    if missing:
+        unexpected = sorted(set(names) - {name for rule in rules for name in rule.theirs})
+        raise ModelError("E316", path=folder, missing=_few(missing), unexpected=_few(unexpected) or "–")
+    return state, used
+
+
+def _of_other_heads(family: Family, heads: tuple[str, ...]) -> set[str]:
+    """Names of heads that the folder's class does not have: written by some tools, and no harm."""
+    return {name for head, rules in family.heads.items() if head not in heads for rule in rules for name in rule.theirs}
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" (+{len(names) - 5})" if len(names) > 5 else "")
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,115 @@
+"""What is asked of a body: a token, the next sentence, a class, a tag, a span."""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diptych.models.config import ModelConfig
+from diptych.models.layers import ACTIVATIONS, norm
+from diptych.models.packed import Packed
+
+if TYPE_CHECKING:
+    from diptych.models.transformer import Network
+
+# Shapes: M places that are asked about, N tokens, B texts, D hidden, V vocabulary, C classes.
+
+
+class Transform(nn.Module):
+    """dense, activation, norm: what BERT and ModernBERT put before their last matrix."""
+
+    def __init__(self, config: ModelConfig, *, has_bias: bool) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=has_bias)
+        self.norm = norm(config, config.hidden_size)
+        self.activation = ACTIVATIONS[config.activation]
+
+    def forward(self, x_MD: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(x_MD)))
+
+
+class LanguageHead(nn.Module):
+    """A distribution over the vocabulary, by the embedding's own matrix where the two are tied."""
+
+    def __init__(self, config: ModelConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.transform = Transform(config, has_bias=config.family == "bert") if config.lm_transform else nn.Identity()
+        self.bias_V = nn.Parameter(torch.zeros(config.vocab_size)) if config.has_lm_bias else None
+        if config.is_tied:
+            # In a list, so that the matrix stays the embedding's own: counted, saved and optimized once.
+            self._tied = [embedding]
+        else:
+            self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    @property
+    def weight_VD(self) -> Tensor:
+        return self._tied[0].weight if hasattr(self, "_tied") else self.decoder.weight
+
+    def features(self, hidden_MD: Tensor) -> Tensor:
+        """What meets the vocabulary's matrix; kept apart so that a loss can be taken without keeping the logits."""
+        return self.transform(hidden_MD)
+
+    def forward(self, hidden_MD: Tensor) -> Tensor:
+        return F.linear(self.features(hidden_MD), self.weight_VD, self.bias_V)
+
+
+class Pooler(nn.Module):
+    """BERT's view of a whole text: tanh of a dense layer over its first token."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden_ND: Tensor, texts: Packed) -> Tensor:
+        return torch.tanh(self.dense(hidden_ND[texts.starts_B]))
+
+
+class TextHead(nn.Module):
+    """A choice among classes for each text, in the way of its family.
+
+    BERT: pooler, dropout, linear. ModernBERT: dense and norm over the first token. GPT-2 and Qwen3: the last token.
+    """
+
+    def __init__(self, config: ModelConfig, num_classes: int, pooler: Pooler | None) -> None:
+        super().__init__()
+        self.style = config.classifier
+        self.pooler = pooler
+        self.transform = Transform(config, has_bias=False) if config.classifier == "transform" else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden_size, num_classes, bias=config.classifier != "last")
+
+    def forward(self, hidden_ND: Tensor, texts: Packed) -> Tensor:
+        if self.style == "last":
+            lengths = torch.tensor(texts.lengths, device=hidden_ND.device)
+            return self.output(hidden_ND[texts.starts_B + lengths - 1])
+        if self.pooler is not None:
+            return self.output(self.dropout(self.pooler(hidden_ND, texts)))
+        assert self.transform is not None
+        return self.output(self.dropout(self.transform(hidden_ND[texts.starts_B])))
+
+
+class TokenHead(nn.Module):
+    """A choice among classes for each place: tags, or the beginning and the end of an answer."""
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden_size, num_classes)
+
+    def forward(self, hidden_MD: Tensor) -> Tensor:
+        return self.output(self.dropout(hidden_MD))
+
+
+def build_head(name: str, net: "Network") -> nn.Module:
+    """The head `name` for `net`; heads that judge a text share the one pooler, as in BERT."""
+    config = net.config
+    if name == "lm":
+        return LanguageHead(config, net.body.embedding.tokens)
+    if name == "pooler":
+        return Pooler(config)
+    if name in ("nsp", "classes"):
+        pooler = net.heads["pooler"] if config.classifier == "pooler" else None
+        assert pooler is None or isinstance(pooler, Pooler)
+        return TextHead(config, 2 if name == "nsp" else len(config.labels), pooler)
+    return TokenHead(config, 2 if name == "span" else len(config.labels))

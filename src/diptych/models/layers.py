@@ -1,0 +1,67 @@
+"""The small parts: norms, activations, the feed-forward net and the embedding of tokens."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diptych.models.config import ModelConfig
+from diptych.models.packed import Packed
+
+# Shapes: N tokens, D hidden, F feed-forward.
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+}
+
+
+def norm(config: ModelConfig, size: int) -> nn.Module:
+    """Layer norm (Ba et al. 2016) or RMS norm (Zhang and Sennrich 2019) over the last `size` values."""
+    if config.norm == "rms":
+        return nn.RMSNorm(size, eps=config.norm_eps)
+    return nn.LayerNorm(size, eps=config.norm_eps, bias=config.has_norm_bias)
+
+
+class FeedForward(nn.Module):
+    """down(activation(up(x))), or with a gate down(activation(gate(x)) * up(x)) (Shazeer 2020); gate and up are one matrix."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.feed_forward_size * (2 if config.is_gated else 1)
+        self.is_gated = config.is_gated
+        self.activation = ACTIVATIONS[config.activation]
+        self.up = nn.Linear(config.hidden_size, width, bias=config.has_feed_forward_bias)
+        self.down = nn.Linear(config.feed_forward_size, config.hidden_size, bias=config.has_feed_forward_bias)
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        x = self.up(x_ND)
+        if self.is_gated:
+            gate_NF, up_NF = x.chunk(2, dim=-1)
+            return self.down(self.activation(gate_NF) * up_NF)
+        return self.down(self.activation(x))
+
+
+class Embedding(nn.Module):
+    """Tokens, and where the family has them learned positions and token types, added and normed."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.positions = nn.Embedding(config.context_length, config.hidden_size) if config.positions == "learned" else None
+        self.types = nn.Embedding(config.num_token_types, config.hidden_size) if config.num_token_types else None
+        self.norm = norm(config, config.hidden_size) if config.has_embedding_norm else None
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, texts: Packed, positions_N: Tensor) -> Tensor:
+        x_ND = self.tokens(texts.ids_N)
+        if self.positions is not None:
+            x_ND = x_ND + self.positions(positions_N)
+        if self.types is not None:
+            types_N = texts.types_N
+            x_ND = x_ND + (self.types.weight[0] if types_N is None else self.types(types_N))
+        if self.norm is not None:
+            x_ND = self.norm(x_ND)
+        return self.dropout(x_ND)

@@ -1,0 +1,101 @@
+"""Sizes that make sense, by name, and networks with fresh weights.
+
+`gpt-*` is the modern decoder (Qwen3's block) and `modernbert-*` the modern encoder; `bert-*` and `gpt2-*` are the classics.
+All of them open with transformers' AutoModel and no code of ours.
+"""
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from diptych.config import nearest
+from diptych.errors import ModelError
+from diptych.models.config import ModelConfig, known_fields
+from diptych.models.families import bert, gpt2, modernbert, qwen3
+from diptych.models.transformer import Network, initialize
+
+_SHAPES: dict[str, Callable[..., ModelConfig]] = {
+    "bert": bert.shape,
+    "gpt2": gpt2.shape,
+    "gpt": qwen3.shape,
+    "modernbert": modernbert.shape,
+    "modernbert-decoder": modernbert.decoder_shape,
+}
+_SIZES: dict[str, dict[str, int]] = {
+    # name: layers, hidden size, head size, context length
+    "tiny": {"num_layers": 2, "hidden_size": 128, "head_size": 32, "context_length": 128},
+    "mini": {"num_layers": 4, "hidden_size": 256, "head_size": 64, "context_length": 256},
+    "small": {"num_layers": 6, "hidden_size": 384, "head_size": 64, "context_length": 512},
+    "medium": {"num_layers": 8, "hidden_size": 512, "head_size": 64, "context_length": 512},
+    "base": {"num_layers": 12, "hidden_size": 768, "head_size": 64, "context_length": 1024},
+}
+_DEFAULT_VOCABULARY = {"tiny": 4096, "mini": 8192, "small": 16_384, "medium": 16_384, "base": 32_768}
+
+
+def list_presets(pattern: str = "*") -> list[str]:
+    """The names of the presets that match a pattern such as "gpt-*"."""
+    names = [f"{family}-{size}" for family in _SHAPES for size in _SIZES]
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+def preset_config(preset: str, **sizes: Any) -> ModelConfig:
+    """The shape of a preset, with any field changed by `sizes`.
+
+    Raises:
+        ModelError E305: there is no such preset. E306: there is no such field. E301: sizes that do not fit together.
+    """
+    family, _, size = preset.rpartition("-")
+    if preset.lower() in ("gpt3", "gpt-3"):
+        raise ModelError("E307")
+    if family not in _SHAPES or size not in _SIZES:
+        raise ModelError("E305", name=preset, hint=nearest(preset, list_presets()))
+    for name in sizes:
+        if name not in known_fields():
+            raise ModelError("E306", name=name, hint=nearest(name, known_fields()))
+    values: dict[str, Any] = {"vocab_size": _DEFAULT_VOCABULARY[size], **_SIZES[size], **sizes}
+    hidden = values["hidden_size"]
+    if "num_heads" not in sizes:
+        values["num_heads"] = _num_heads(hidden, values["head_size"])
+    if "head_size" not in sizes:
+        values["head_size"] = hidden // values["num_heads"]
+    if "feed_forward_size" not in sizes:
+        is_gated = _SHAPES[family] not in (bert.shape, gpt2.shape)
+        # A gate makes three matrices of two: 8/3 of the hidden size keeps the number of parameters, rounded to whole vectors.
+        values["feed_forward_size"] = -(-hidden * 8 // 3 // 32) * 32 if is_gated else 4 * hidden
+    return _SHAPES[family](**values)
+
+
+def create(preset: str, *, seed: int = 0, **sizes: Any) -> Network:
+    """A network of this preset with fresh weights, the same for the same seed, with its language head.
+
+    Example: `create("bert-tiny", vocab_size=100, hidden_size=128, num_layers=2)`
+    """
+    return build(preset_config(preset, **sizes), seed=seed)
+
+
+def build(config: ModelConfig, *, seed: int = 0) -> Network:
+    """A network of this shape with fresh weights and its language head."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = Network(config)
+    initialize(net, config, seed)
+    net.ensure_head("lm", seed=seed)
+    return net.eval()
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """How many weights a network of this shape has, without making them."""
+    with torch.device("meta"):
+        net = Network(config)
+        net.ensure_head("lm")
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def _num_heads(hidden: int, head_size: int) -> int:
+    """The number of heads nearest to `hidden / head_size` that divides the hidden size evenly."""
+    fitting = [heads for heads in range(1, hidden + 1) if hidden % heads == 0 and (hidden // heads) % 2 == 0]
+    if not fitting:
+        return 1
+    return min(fitting, key=lambda heads: (abs(heads - hidden / head_size), heads))

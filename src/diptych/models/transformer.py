@@ -1,0 +1,163 @@
+"""The one stack that is BERT, GPT and what came after: embedding, layers, norm; and the network that adds heads to it."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diptych.errors import ModelError
+from diptych.models.attention import Attention
+from diptych.models.cache import Cache
+from diptych.models.config import ModelConfig
+from diptych.models.heads import build_head
+from diptych.models.layers import Embedding, FeedForward, norm
+from diptych.models.packed import Packed
+from diptych.models.positions import rotation
+
+# Shapes: N tokens of all texts in a row, B texts, T tokens of the longest, D hidden, V vocabulary, C classes.
+
+
+class Layer(nn.Module):
+    """Attention, then feed-forward, each added to what came in; normed before (GPT-2) or after the sum (BERT)."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.is_pre_norm = config.norm_place == "pre"
+        skips = config.skips_first_norm and layer == 0
+        self.attention_norm = nn.Identity() if skips else norm(config, config.hidden_size)
+        self.attention = Attention(config, layer)
+        self.feed_forward_norm = norm(config, config.hidden_size)
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_ND: Tensor, texts: Packed, angles: tuple[Tensor, Tensor] | None, cache: Cache | None) -> Tensor:
+        if self.is_pre_norm:
+            x_ND = x_ND + self.dropout(self.attention(self.attention_norm(x_ND), texts, angles, cache))
+            return x_ND + self.dropout(self.feed_forward(self.feed_forward_norm(x_ND)))
+        x_ND = self.attention_norm(x_ND + self.dropout(self.attention(x_ND, texts, angles, cache)))
+        return self.feed_forward_norm(x_ND + self.dropout(self.feed_forward(x_ND)))
+
+
+class Transformer(nn.Module):
+    """The body: tokens in, one vector a token out."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = Embedding(config)
+        self.layers = nn.ModuleList(Layer(config, number) for number in range(config.num_layers))
+        self.norm = norm(config, config.hidden_size) if config.norm_place == "pre" else nn.Identity()
+
+    def forward(self, texts: Packed, cache: Cache | None = None) -> Tensor:
+        config = self.config
+        positions_N = texts.positions_N
+        if cache is not None:
+            positions_N = positions_N + torch.tensor(cache.lengths, device=positions_N.device)[texts.text_N]
+        self._check_length(texts, cache)
+        x_ND = self.embedding(texts, positions_N)
+        angles: dict[float, tuple[Tensor, Tensor]] = {}
+        for number, layer in enumerate(self.layers):
+            turn = None
+            if config.positions == "rotary":
+                theta = config.local_rope_theta if config.is_local(number) else config.rope_theta
+                if theta not in angles:
+                    angles[theta] = rotation(positions_N, config.head_size, theta, x_ND.dtype)
+                turn = angles[theta]
+            x_ND = layer(x_ND, texts, turn, cache)
+        if cache is not None:
+            cache.advance(texts.lengths)
+        return self.norm(x_ND)
+
+    def _check_length(self, texts: Packed, cache: Cache | None) -> None:
+        before = cache.lengths if cache is not None else [0] * texts.num_texts
+        longest = max(map(sum, zip(before, texts.lengths, strict=True)), default=0)
+        limit = self.config.context_length if cache is None else min(self.config.context_length, cache.capacity)
+        if longest > limit:
+            raise ModelError("E302", length=longest, limit=limit)
+
+
+class Network(nn.Module):
+    """A body and the heads that ask something of it.
+
+    Attributes:
+        heads: by name; "lm" answers with tokens, "nsp" and "classes" judge a text, "tags" and "span" mark places in it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.body = Transformer(config)
+        self.heads = nn.ModuleDict()
+
+    def hidden(self, texts: Packed, cache: Cache | None = None) -> Tensor:
+        """The last vectors, one a token: [N, D]."""
+        return self.body(texts, cache)
+
+    def logits(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
+        """What the network's main head answers.
+
+        Args:
+            input_ids: int64 [B, T]. attention_mask: [B, T], true at tokens, padding on either side.
+
+        Returns:
+            [B, classes] where there is a classifier, [B, T, V] of the language head (zero at padding) otherwise.
+        """
+        texts = Packed.from_padded(input_ids, attention_mask, token_type_ids)
+        hidden_ND = self.hidden(texts)
+        if "classes" in self.heads:
+            return self.heads["classes"](hidden_ND, texts)
+        if "lm" not in self.heads:
+            raise ModelError("E303", heads=", ".join(self.heads) or "none")
+        return texts.pad(self.heads["lm"](hidden_ND))
+
+    def new_cache(self, num_texts: int, capacity: int) -> Cache:
+        """Room for the keys and values of `num_texts` texts of up to `capacity` tokens."""
+        weight, config = self.body.embedding.tokens.weight, self.config
+        return Cache(config.num_layers, num_texts, config.num_kv_heads, capacity, config.head_size, weight.dtype, weight.device)
+
+    def ensure_head(self, name: str, *, labels: tuple[str, ...] = (), seed: int = 0) -> None:
+        """Add the head `name` where the network lacks it; a classifier with other labels is replaced."""
+        if name in self.heads and (not labels or tuple(labels) == self.config.labels):
+            return
+        if labels:
+            self.set_config(labels=tuple(labels))
+        if name in ("nsp", "classes") and self.config.classifier == "pooler":
+            self.ensure_head("pooler", seed=seed)
+        weight = self.body.embedding.tokens.weight
+        head = build_head(name, self)
+        initialize(head, self.config, seed, keep=set(self.parameters()))
+        self.heads[name] = head.to(weight.device, weight.dtype)
+
+    def keep_heads(self, names: tuple[str, ...]) -> None:
+        """Drop every head that is neither named nor needed by one that is."""
+        needed = {*names, "pooler"} if {"nsp", "classes"} & set(names) else set(names)
+        for name in [name for name in self.heads if name not in needed]:
+            del self.heads[name]
+
+    def set_config(self, **changes: Any) -> None:
+        """Change fields that do not touch the arithmetic of the body: labels, special tokens, dropout."""
+        self.config = dataclasses.replace(self.config, **changes)
+        for module in self.modules():
+            if isinstance(module, nn.Dropout) and "dropout" in changes:
+                module.p = self.config.dropout
+            if isinstance(module, Attention) and "attention_dropout" in changes:
+                module.dropout = self.config.attention_dropout
+
+
+def initialize(module: nn.Module, config: ModelConfig, seed: int, keep: set[Tensor] | frozenset[Tensor] = frozenset()) -> None:
+    """Fresh weights: N(0, initializer_range) for matrices, 1 and 0 for norms and biases.
+
+    The projections that add to the residual stream are drawn 1/sqrt(2 layers) smaller in a pre-norm stack (Radford et al.
+    2019), so that the stream does not grow with depth. Parameters in `keep` are left as they are.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear | nn.Embedding) and part.weight not in keep:
+            scale = config.initializer_range
+            if config.norm_place == "pre" and name.endswith(("attention.output", "feed_forward.down")):
+                scale /= (2 * config.num_layers) ** 0.5
+            with torch.no_grad():
+                part.weight.normal_(0.0, scale, generator=draw)
+            if isinstance(part, nn.Linear) and part.bias is not None:
+                nn.init.zeros_(part.bias)

@@ -1,0 +1,192 @@
+"""Text classification: one label for a text, or for a pair of texts."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diptych.config import Settings
+from diptych.errors import DataError
+from diptych.ledger import Ledger
+from diptych.models.packed import Packed
+from diptych.tasks.tables import LabelledRow
+from diptych.tasks.task import Batch, HeadTask, Loss, Outputs, Place, Prediction, Targets, Term, ask
+from diptych.text.tokenizer import Tokenizer
+
+
+class ClassificationSettings(Settings):
+    """`task: {name: classification, data: reviews.csv, text: review, label: stars}`"""
+
+    name: Literal["classification"] = "classification"
+    data: str | list[str] | None = None
+    """The table to learn from; None when it is handed over in Python."""
+    dev: str | None = None
+    """A table to stop by; None holds out a tenth of `data`."""
+    test: str | None = None
+    """A table to judge by; None holds out a fifth of `data`."""
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+    group: str | None = None
+    """Rows of one group (a customer, a patient) stay on one side of every split."""
+    empty_labels: Literal["error", "drop"] = "error"
+    duplicates: Literal["drop", "keep"] = "drop"
+    """Texts that occur again are dropped, and texts with several labels are dropped altogether."""
+    max_length: int | None = None
+    """Tokens per text; None is the model's context length."""
+
+
+@dataclass
+class LabelledTexts:
+    """Framed token ids with the number of their class, -1 where the label is not one of the classes."""
+
+    ids: list[np.ndarray]
+    types: list[np.ndarray]
+    gold: np.ndarray
+    rows: Sequence[LabelledRow]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def num_tokens(self, index: int) -> int:
+        return len(self.ids[index])
+
+
+class Classification(HeadTask):
+    """Choose one of `labels`; they are taken from the first examples where they are not given."""
+
+    name = "classification"
+    Settings = ClassificationSettings
+    panel = "masked"
+    settings: ClassificationSettings
+    heads = ("classes",)
+
+    def __init__(self, settings: ClassificationSettings, labels: Sequence[str] = ()) -> None:
+        super().__init__(settings)
+        self.labels = tuple(labels)
+
+    def prepare(self, net: Any, seed: int) -> None:
+        net.ensure_head("classes", labels=self.labels, seed=seed)
+
+    def examples(
+        self, source: Iterable[LabelledRow], tokenizer: Tokenizer, context_length: int, ledger: Ledger
+    ) -> LabelledTexts:
+        rows = list(source)
+        if not self.labels:
+            self.labels = label_set(rows)
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        gold = np.array([numbers.get(row.label, -1) for row in rows], dtype=np.int64)
+        unseen = [row for row, number in zip(rows, gold, strict=True) if number < 0 and row.label is not None]
+        for row in unseen:
+            ledger.add("labels", "rows whose label was not seen in training: they cannot be predicted right", where=row.where)
+        limit = min(context_length, self.settings.max_length or context_length)
+        framed = frame_texts([row.texts for row in rows], tokenizer, limit, ledger, [row.where for row in rows])
+        return LabelledTexts([ids for ids, _ in framed], [types for _, types in framed], gold, rows)
+
+    def collate(self, examples: LabelledTexts, places: Sequence[Place]) -> Batch:
+        numbers = [place.index for place in places]
+        gold = torch.from_numpy(examples.gold[numbers])
+        known = torch.nonzero(gold >= 0).flatten()
+        return Batch(lay(examples, numbers), {"classes": Targets(known, gold[known], known)}, tuple(numbers))
+
+    @property
+    def watched(self) -> str:
+        return "errors"
+
+    def judge(self, outputs: Outputs, batch: Batch) -> Loss:
+        targets = batch.targets["classes"]
+        loss = self.loss(outputs, batch)
+        wrong_M = (outputs["classes"].logits().argmax(-1) != targets.gold_M).float()
+        total_B = wrong_M.new_zeros(len(batch.keys)).index_add(0, targets.example_M, wrong_M)
+        return {**loss, "errors": Term(total_B, loss["classes"].count_B)}
+
+    def predict(self, net: Any, tokenizer: Tokenizer, inputs: Iterable[str | tuple[str, str]]) -> Iterator[Prediction]:
+        """The label of each input with its probability, in the order of the inputs."""
+        device = next(net.parameters()).device
+        limit = min(net.config.context_length, self.settings.max_length or net.config.context_length)
+        for chunk in _chunks(inputs, 512):
+            framed = frame_texts([(x,) if isinstance(x, str) else tuple(x) for x in chunk], tokenizer, limit, Ledger())
+            order = sorted(range(len(framed)), key=lambda number: len(framed[number][0]))
+            examples = LabelledTexts([ids for ids, _ in framed], [types for _, types in framed], np.empty(0), ())
+            probabilities_BC: dict[int, Tensor] = {}
+            for few in _chunks(order, 32):
+                packed = lay(examples, few).to(device)
+                with torch.inference_mode():
+                    answers = ask(net, "classes", net.hidden(packed), packed, torch.arange(len(few), device=device))
+                    chances_BC = torch.softmax(answers.logits().float(), dim=-1).cpu()
+                probabilities_BC.update(zip(few, chances_BC, strict=True))
+            for number in range(len(framed)):
+                yield self._prediction(probabilities_BC[number].tolist())
+
+    def _prediction(self, chances: list[float]) -> Prediction:
+        best = max(range(len(chances)), key=chances.__getitem__)
+        return Prediction(self.labels[best], chances[best], dict(zip(self.labels, chances, strict=True)))
+
+
+def label_set(rows: Sequence[LabelledRow]) -> tuple[str, ...]:
+    """The labels of `rows`, numbers in their order and words in alphabetical order.
+
+    Raises:
+        DataError E131: there is only one, so there is nothing to tell apart.
+    """
+    labels = {row.label for row in rows if row.label is not None}
+    if len(labels) < 2:
+        raise DataError("E131", label=next(iter(labels), ""), count=len(rows))
+    try:
+        return tuple(sorted(labels, key=float))
+    except ValueError:
+        return tuple(sorted(labels))
+
+
+def frame_texts(
+    texts: Sequence[tuple[str, ...]], tokenizer: Tokenizer, limit: int, ledger: Ledger, where: Sequence[str] | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Token ids and token types of each text or pair, with the special tokens, at most `limit` long.
+
+    What does not fit is cut at the end, of the longer of a pair first, and counted.
+    """
+    columns = [tokenizer.encode_batch([text[part] for text in texts]) for part in range(len(texts[0]) if texts else 0)]
+    framed = []
+    for number, parts in enumerate(zip(*columns, strict=True)):
+        room = limit - tokenizer.num_special(pair=len(parts) > 1)
+        kept = _shorten(list(parts), room)
+        lost = sum(map(len, parts)) - sum(map(len, kept))
+        if lost:
+            place = where[number] if where else None
+            ledger.add("texts", "texts longer than the context, cut at the end", total=len(texts), where=place)
+            ledger.add("texts", "tokens cut off", lost)
+        ids, types = tokenizer.frame(*kept)
+        framed.append((np.asarray(ids, dtype=np.int64), np.asarray(types, dtype=np.int64)))
+    return framed
+
+
+def lay(examples: LabelledTexts, numbers: Sequence[int]) -> Packed:
+    """The texts `numbers` of `examples` in one flat row."""
+    ids_N = torch.from_numpy(np.concatenate([examples.ids[number] for number in numbers]))
+    types_N = torch.from_numpy(np.concatenate([examples.types[number] for number in numbers]))
+    return Packed(ids_N, tuple(len(examples.ids[number]) for number in numbers), types_N)
+
+
+def _shorten(parts: list[list[int]], room: int) -> list[list[int]]:
+    while sum(map(len, parts)) > room:
+        longest = max(range(len(parts)), key=lambda part: len(parts[part]))
+        others = sum(map(len, parts)) - len(parts[longest])
+        second = max((len(part) for number, part in enumerate(parts) if number != longest), default=0)
+        parts[longest] = parts[longest][: max(room - others, min(second, len(parts[longest]) - 1), 0)]
+    return parts
+
+
+def _chunks(items: Iterable, size: int) -> Iterator[list]:
+    chunk: list = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+

@@ -1,0 +1,179 @@
+"""Labelled tables: which column is the text and which the label, what cannot be used, and fair splits.
+
+The guess is always shown, and one flag corrects it. Rows without a label, repeated texts and texts that carry two labels
+are counted in the ledger; a repeated text never lies on both sides of a split.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diptych.config import nearest
+from diptych.errors import DataError
+from diptych.ledger import Ledger
+from diptych.streams import seed_for
+from diptych.text.corpus import Document, Row, read_table
+
+TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "body", "message", "title", "正文", "文本", "内容", "评论", "句子")
+PAIR_NAMES = ("text2", "sentence2", "text_b", "hypothesis", "question2", "文本2", "句子2")
+LABEL_NAMES = ("label", "labels", "class", "category", "sentiment", "stars", "rating", "target", "intent", "标签", "类别", "情感", "分类")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns are used; `is_guess` where the user did not name them."""
+
+    text: str
+    label: str
+    pair: str | None = None
+    is_guess: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRow:
+    """One example of a table: a text or a pair, its label (None where it is not known) and its group."""
+
+    texts: tuple[str, ...]
+    label: str | None
+    where: str
+    group: str | None = None
+
+
+def read_labelled(
+    source: Any,
+    ledger: Ledger,
+    *,
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    empty_labels: str = "error",
+) -> tuple[list[LabelledRow], Columns]:
+    """Read a table of texts and labels.
+
+    Raises:
+        DataError E132: the table is empty. E133: a named column does not exist. E134: no column can be the text or the
+        label. E121: a label is empty and `empty_labels` is "error".
+    """
+    rows = list(read_table(source))
+    name = str(source) if isinstance(source, str | Path) else "the table"
+    if not rows:
+        raise DataError("E132", name=name)
+    columns = choose_columns(rows, name, text=text, pair=pair, label=label)
+    if group is not None and group not in rows[0].fields:
+        raise DataError("E133", name=name, column=group, hint=nearest(group, rows[0].fields))
+    labelled = []
+    num_empty = sum(label_name(row.fields.get(columns.label)) is None for row in rows)
+    for row in rows:
+        value = label_name(row.fields.get(columns.label))
+        if value is None:
+            if empty_labels == "error":
+                raise DataError("E121", where=row.where, column=columns.label, count=num_empty, total=len(rows))
+            ledger.add("table", "rows without a label, dropped", total=len(rows), where=row.where)
+            continue
+        texts = tuple(str(row.fields.get(column) or "") for column in (columns.text, columns.pair) if column)
+        if not any(part.strip() for part in texts):
+            ledger.add("table", "rows without a text, dropped", total=len(rows), where=row.where)
+            continue
+        owner = None if group is None else label_name(row.fields.get(group))
+        labelled.append(LabelledRow(texts, value, row.where, owner))
+    ledger.add("table", "rows read", len(rows))
+    return labelled, columns
+
+
+def choose_columns(rows: Sequence[Row], name: str, *, text: str | None, pair: str | None, label: str | None) -> Columns:
+    """The columns that were named, and a guess for those that were not: known names first, then what the values look like."""
+    known = list(rows[0].fields)
+    for column in (text, pair, label):
+        if column is not None and column not in known:
+            raise DataError("E133", name=name, column=column, hint=nearest(column, known))
+    sample = rows[:1000]
+    found = {column: [row.fields.get(column) for row in sample] for column in known}
+    if label is None:
+        free = [column for column in known if column not in (text, pair)]
+        label = _named(LABEL_NAMES, free) or _fewest_values(found, free)
+    if text is None:
+        free = [column for column in known if column not in (label, pair)]
+        text = _named(TEXT_NAMES, free) or _longest_text(found, free)
+    if pair is None:
+        pair = _named(PAIR_NAMES, [column for column in known if column not in (label, text)])
+    if text is None or label is None:
+        raise DataError("E134", name=name, missing="label" if label is None else "text", columns=", ".join(map(str, known)))
+    return Columns(text, label, pair)
+
+
+def drop_duplicates(rows: Sequence[LabelledRow], ledger: Ledger) -> list[LabelledRow]:
+    """Each text once, and none that was given two labels: it would teach both and test neither."""
+    labels: dict[int, set[str | None]] = defaultdict(set)
+    prints = [_fingerprint(row) for row in rows]
+    for row, key in zip(rows, prints, strict=True):
+        labels[key].add(row.label)
+    kept, seen = [], set()
+    for row, key in zip(rows, prints, strict=True):
+        if len(labels[key]) > 1:
+            ledger.add("table", "rows dropped because the same text has several labels", total=len(rows), where=row.where)
+        elif key in seen:
+            ledger.add("table", "rows dropped because the text occurred before", total=len(rows), where=row.where)
+        else:
+            seen.add(key)
+            kept.append(row)
+    ledger.add("table", "texts with several labels", sum(len(found) > 1 for found in labels.values()))
+    return kept
+
+
+def split_rows(rows: Sequence[LabelledRow], share: float, seed: int, purpose: str) -> tuple[list[LabelledRow], list[LabelledRow]]:
+    """(the rest, a `share` held out), each label in its proportion; rows of one group or one text stay together.
+
+    With so few rows that a label would be missing from either side, the held-out part is empty.
+    """
+    units: dict[tuple[str | None, Any], list[LabelledRow]] = defaultdict(list)
+    for row in rows:
+        units[(None, row.group) if row.group is not None else (row.label, _fingerprint(row))].append(row)
+    by_label: dict[str | None, list[tuple[str | None, Any]]] = defaultdict(list)
+    for key in units:
+        by_label[key[0]].append(key)
+    held_keys: set[tuple[str | None, Any]] = set()
+    for keys in by_label.values():
+        if len(keys) * share < 1 and len(by_label) > 1:
+            continue
+        ordered = sorted(keys, key=lambda key: seed_for(seed, purpose, str(key[1])))
+        held_keys.update(ordered[: round(len(ordered) * share)])
+    held = [row for key, unit in units.items() if key in held_keys for row in unit]
+    labels = Counter(row.label for row in rows)
+    if len({row.label for row in held}) < min(2, len(labels)):
+        return list(rows), []
+    return [row for key, unit in units.items() if key not in held_keys for row in unit], held
+
+
+def label_name(value: Any) -> str | None:
+    """A label as text: 1, 1.0 and "1" are one label; None, NaN and "" are none."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() or None
+
+
+def _fingerprint(row: LabelledRow) -> int:
+    return Document("\x1f".join(row.texts), row.where, {}).fingerprint
+
+
+def _named(names: Iterable[str], columns: Sequence[str]) -> str | None:
+    lowered = {str(column).strip().lower(): column for column in columns}
+    return next((lowered[name] for name in names if name in lowered), None)
+
+
+def _fewest_values(found: dict[str, list[Any]], columns: Sequence[str]) -> str | None:
+    """The column whose values repeat most, if it has at most half as many values as rows."""
+    counts = {column: len({label_name(value) for value in found[column]} - {None}) for column in columns}
+    fitting = {column: count for column, count in counts.items() if 1 <= count <= max(2, len(found[column]) // 2)}
+    return min(fitting, key=fitting.__getitem__) if fitting else None
+
+
+def _longest_text(found: dict[str, list[Any]], columns: Sequence[str]) -> str | None:
+    lengths = {column: sum(len(value) for value in found[column] if isinstance(value, str)) for column in columns}
+    return max(lengths, key=lengths.__getitem__) if lengths and max(lengths.values()) else None

@@ -1,0 +1,262 @@
+"""The seam between what is learnt and how: the protocol of a task, and the small types that cross it.
+
+A task turns a source into indexable examples, asks something of a model at some places, and says what it cost: for each
+example the sum of its loss in nats and the number of its targets, never a mean. The loop divides once, by the counts of
+the whole step; accumulation, ragged lengths, masked places and evaluation are then right by construction.
+
+Most tasks ask a head for one answer out of many at certain places of the text: they subclass `HeadTask` and write
+`examples` and `collate`. A task of another kind (spans, contrast) writes `forward` and `loss` too; the loop never knows.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from diptych.config import CleaningSettings, Settings
+from diptych.ledger import Ledger
+from diptych.models.chunked_loss import cross_entropy
+from diptych.models.packed import Packed
+from diptych.streams import stream
+from diptych.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an example stands in a run: all chance in it is a function of this."""
+
+    seed: int
+    epoch: int
+    """-1 while evaluating, so that every evaluation asks the same questions."""
+    index: int
+
+    def stream(self, purpose: str) -> np.random.Generator:
+        return stream(self.seed, purpose, self.epoch, self.index)
+
+
+class Examples(Protocol):
+    """Indexable examples; example i depends on the source and on i alone."""
+
+    def __len__(self) -> int: ...
+
+    def num_tokens(self, index: int) -> int:
+        """How many tokens this example sends through the model."""
+        ...
+
+
+@dataclass
+class Targets:
+    """What one head is asked: where, and the right answer."""
+
+    at_M: Tensor
+    """int64: positions in the flat row, or numbers of texts for a head that judges whole texts."""
+    gold_M: Tensor
+    """int64: the right class or token."""
+    example_M: Tensor
+    """int64: which of the batch's examples each target belongs to."""
+
+    def to(self, device: torch.device) -> "Targets":
+        return Targets(self.at_M.to(device), self.gold_M.to(device), self.example_M.to(device))
+
+
+@dataclass
+class Batch:
+    """Some examples, ready for a model."""
+
+    texts: Packed
+    targets: Mapping[str, Targets]
+    """By the name of the head that answers."""
+    keys: tuple[int, ...]
+    """What each of the batch's examples is: the number of its document or row. Losses come in this order."""
+
+    def to(self, device: torch.device) -> "Batch":
+        moved = {name: targets.to(device) for name, targets in self.targets.items()}
+        return Batch(self.texts.to(device), moved, self.keys)
+
+    @property
+    def num_tokens(self) -> int:
+        return self.texts.ids_N.numel()
+
+    def counts(self) -> dict[str, int]:
+        """How many targets each term of the loss has; known before the forward pass, so that a step can divide once."""
+        return {name: targets.gold_M.numel() for name, targets in self.targets.items()}
+
+
+class Answers(Protocol):
+    """What a head answers at the targets. Logits are made when asked for, since a vocabulary of them is large."""
+
+    def nats(self, gold_M: Tensor) -> Tensor:
+        """-log p(gold), one per target."""
+        ...
+
+    def logits(self) -> Tensor: ...
+
+
+@dataclass
+class Logits:
+    """Answers whose logits were cheap to make."""
+
+    logits_MC: Tensor
+
+    def nats(self, gold_M: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(self.logits_MC.float(), gold_M, reduction="none")
+
+    def logits(self) -> Tensor:
+        return self.logits_MC
+
+
+@dataclass
+class Features:
+    """Answers over a vocabulary, kept as features: their loss is taken in chunks, without keeping the logits."""
+
+    features_MD: Tensor
+    weight_VD: Tensor
+    bias_V: Tensor | None
+
+    def nats(self, gold_M: Tensor) -> Tensor:
+        return cross_entropy(self.features_MD, self.weight_VD, self.bias_V, gold_M)
+
+    def logits(self) -> Tensor:
+        return torch.nn.functional.linear(self.features_MD, self.weight_VD, self.bias_V)
+
+
+Outputs = Mapping[str, Answers]
+
+
+@dataclass
+class Term:
+    """One term of a loss: sums in nats and numbers of targets, one entry per example of the batch."""
+
+    total_B: Tensor
+    count_B: Tensor
+    weight: float = 1.0
+
+
+Loss = Mapping[str, Term]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one input."""
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """What is learnt. See `HeadTask` for the common case."""
+
+    name: ClassVar[str]
+    heads: tuple[str, ...]
+    """The names of the heads that this task trains."""
+    settings: Any
+
+    def examples(self, source: Iterable, tokenizer: Tokenizer, context_length: int, ledger: Ledger) -> Examples:
+        """Read and tokenize `source`; the ledger counts what was cut or dropped."""
+        ...
+
+    def collate(self, examples: Any, places: Sequence[Place]) -> Batch:
+        """The examples at `places`, laid side by side; all chance comes from the places."""
+        ...
+
+    def prepare(self, net: Any, seed: int) -> None:
+        """Give `net` the heads that this task asks, where it lacks them."""
+        ...
+
+    def forward(self, net: Any, batch: Any) -> Outputs:
+        """Ask the model, at the targets only."""
+        ...
+
+    def loss(self, outputs: Outputs, batch: Any) -> Loss:
+        """What the answers cost, term by term."""
+        ...
+
+    def judge(self, outputs: Outputs, batch: Any) -> Loss:
+        """The terms of an evaluation: the loss, and what else is counted, smaller being better."""
+        ...
+
+    @property
+    def watched(self) -> str:
+        """The term of `judge` that early stopping goes by."""
+        ...
+
+
+class Downstream(Task, Protocol):
+    """A task whose answers people use: it predicts for new inputs as well."""
+
+    def predict(self, net: Any, tokenizer: Tokenizer, inputs: Iterable) -> Iterator[Prediction]:
+        """Answers for new inputs, in their order."""
+        ...
+
+
+class LanguageSettings(Settings):
+    """What every task on running text shares: where the text lies and what becomes of it."""
+
+    text: str | list[str] | None = None
+    """Files, folders or patterns; None when the text is handed over in Python."""
+    column: str | None = None
+    """The column of a table or JSON that holds the text; None guesses it and says so."""
+    encoding: str | None = None
+    held_out: float = Field(0.05, ge=0, lt=1)
+    """The share of the documents that is kept for evaluation, by fingerprint."""
+    group: str | None = None
+    """A column whose groups (a customer, a patient) stay on one side of the split."""
+    time: str | None = None
+    """A column by which the latest documents are held out."""
+    clean: CleaningSettings = CleaningSettings()
+
+
+class HeadTask:
+    """A task whose heads each choose one class or token at each of their places."""
+
+    name: ClassVar[str]
+    heads: tuple[str, ...]
+    weights: Mapping[str, float] = {}
+    """How much each head's mean loss weighs; 1 where it is not named."""
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    def prepare(self, net: Any, seed: int) -> None:
+        for head in self.heads:
+            net.ensure_head(head, seed=seed)
+
+    def forward(self, net: Any, batch: Batch) -> Outputs:
+        hidden_ND = net.hidden(batch.texts)
+        return {name: ask(net, name, hidden_ND, batch.texts, targets.at_M) for name, targets in batch.targets.items()}
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
+        terms = {}
+        for name, answers in outputs.items():
+            targets = batch.targets[name]
+            nats_M = answers.nats(targets.gold_M)
+            total_B = nats_M.new_zeros(len(batch.keys)).index_add(0, targets.example_M, nats_M)
+            count_B = torch.bincount(targets.example_M, minlength=len(batch.keys))
+            terms[name] = Term(total_B, count_B, self.weights.get(name, 1.0))
+        return terms
+
+    @property
+    def watched(self) -> str:
+        return self.heads[0]
+
+    def judge(self, outputs: Outputs, batch: Batch) -> Loss:
+        return self.loss(outputs, batch)
+
+
+def ask(net: Any, head: str, hidden_ND: Tensor, texts: Packed, at_M: Tensor) -> Answers:
+    """The answers of `head` at the places `at_M`: positions for the language head, numbers of texts for the others."""
+    module = net.heads[head]
+    if head == "lm":
+        return Features(module.features(hidden_ND[at_M]), module.weight_VD, module.bias_V)
+    if head in TEXT_HEADS:
+        return Logits(module(hidden_ND, texts)[at_M])
+    return Logits(module(hidden_ND[at_M]))
+
+
+TEXT_HEADS = ("nsp", "classes")
+"""Heads that judge a whole text; the others answer at single positions."""

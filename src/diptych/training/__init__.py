@@ -1,0 +1,1 @@
+"""How it is learnt: one loop for every task and model, its order, optimizer, schedule, checkpoints and regimes."""

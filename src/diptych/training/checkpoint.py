@@ -1,0 +1,128 @@
+"""Checkpoints: what a killed run needs to go on as if nothing had happened.
+
+Each is a folder `step-00000200/` that is written beside, flushed to the disk and renamed, so it is there whole or not at
+all; checksums tell a damaged one, and the one before it is kept. Tensors are safetensors: nothing is unpickled.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from diptych.errors import MachineError, TrainingError
+
+KEPT = 2
+"""How many checkpoints stay on the disk."""
+
+
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
+    """Write one checkpoint and drop those that are no longer needed.
+
+    Args:
+        tensors: groups of named tensors, one file each ("weights", "optimizer", "best").
+
+    Raises:
+        MachineError E902: the disk is full; what was there before still stands.
+    """
+    target = folder / f"step-{step:08d}"
+    part = folder / f".writing-{os.getpid()}"
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name, group in tensors.items():
+            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in group.items()}, part / f"{name}.safetensors")
+        files = {path.name: _checksum(path) for path in sorted(part.iterdir())}
+        (part / "state.json").write_text(json.dumps({"step": step, "files": files, **state}), encoding="utf-8")
+        for path in part.iterdir():
+            _flush(path)
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
+        _flush(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error):
+            raise MachineError("E902", path=target) from None
+        raise
+    for old in checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / "state.json").exists())
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
+    """The newest checkpoint that is whole, or None where there is none at all.
+
+    Raises:
+        TrainingError E502: there are checkpoints, and every one of them is damaged.
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
+        with contextlib.suppress(OSError, ValueError, KeyError, SafetensorError):
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            if all(_checksum(path / name) == digest for name, digest in state["files"].items()):
+                return {Path(name).stem: load_file(path / name) for name in state["files"]}, state
+    if found:
+        raise TrainingError("E502", path=folder)
+    return None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[str, Tensor]:
+    """The optimizer's moments under the names of the parameters they belong to."""
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    return {
+        f"{names[id(parameter)]}|{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put the moments of `optimizer_tensors` back."""
+    parameters = dict(net.named_parameters())
+    for full_name, value in tensors.items():
+        name, _, key = full_name.rpartition("|")
+        parameter = parameters[name]
+        # AdamW keeps its step counter on the CPU unless it is fused on an accelerator.
+        device = parameter.device if value.ndim or parameter.device.type != "cpu" else torch.device("cpu")
+        optimizer.state[parameter][key] = value.to(device)
+
+
+def weights(net: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer once, by name."""
+    return {**dict(net.named_parameters()), **{name: buffer for name, buffer in net.named_buffers() if buffer is not None}}
+
+
+def restore_weights(net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy the tensors of `weights` back into a network of the same shape."""
+    with torch.no_grad():
+        for name, tensor in weights(net).items():
+            if name in tensors:
+                tensor.copy_(tensors[name])
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Make sure that what was written is on the disk before it is renamed."""
+    with contextlib.suppress(OSError, PermissionError):  # folders cannot be opened on Windows
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

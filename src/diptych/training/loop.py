@@ -1,0 +1,314 @@
+"""The one training loop. It knows budget, optimizer, checkpoints and progress; it never asks which task or regime it has.
+
+Everything random is keyed by (seed, position), so a run that was killed and resumed ends with the same bits as one that
+was not, and looking at the held-out part changes nothing.
+"""
+
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diptych import runtime
+from diptych.config import TrainSettings
+from diptych.errors import MachineError, TrainingError
+from diptych.tasks.measure import by_tokens, measure
+from diptych.tasks.task import Examples, Task
+from diptych.training.checkpoint import (
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    restore_weights,
+    save_checkpoint,
+    weights,
+)
+from diptych.training.optimizers import adamw
+from diptych.training.order import Order
+from diptych.training.progress import Listener, Several
+from diptych.training.regimes import Regime
+from diptych.training.regimes.regime import StepResult
+from diptych.training.schedules import Budget, lr_scale
+
+CHECKPOINT_SECONDS = 120.0
+LOG_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs besides model, task and data: settings with every blank filled in, and where to keep its state."""
+
+    train: TrainSettings
+    batch_size: int
+    lr: float
+    precision: str = "float32"
+    checkpoints: Path | None = None
+    """None keeps no checkpoints."""
+    checkpoint_steps: int | None = None
+    eval_tokens: int = 100_000
+    log_steps: int = 10
+
+
+@dataclass
+class Outcome:
+    """How a run went."""
+
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss: float = float("nan")
+    """The mean training loss of the last logged window."""
+    held_out: dict[str, float] = field(default_factory=dict)
+    best: float | None = None
+    best_step: int | None = None
+    stopped: str = "budget"
+    """Why it ended: "budget", "early" or "interrupted"."""
+
+
+@dataclass
+class _State:
+    """What changes from step to step, and all that a checkpoint keeps besides tensors."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+    waited: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def train(
+    net: Any,
+    task: Task,
+    examples: Examples,
+    held_out: Examples | None,
+    regime: Regime,
+    plan: Plan,
+    listener: Listener | None = None,
+    *,
+    resume: bool = False,
+) -> tuple[Any, Outcome]:
+    """Train `net` on `examples` until the budget is spent; the model and how it went.
+
+    Raises:
+        TrainingError E501: there are no examples. E503: the loss is no longer a number; the last good state stands in
+        the checkpoints and in the model that is returned to nobody.
+    """
+    if len(examples) == 0:
+        raise TrainingError("E501")
+    run = _Run(net, task, examples, held_out, regime, plan, listener or Several([]))
+    if resume:
+        run.resume()
+    with _Interrupt() as interrupt:
+        outcome = run.go(interrupt)
+    return regime.finish(run.net), outcome
+
+
+class _Run:
+    """One run: the state that the steps share, and the few things that happen between them."""
+
+    def __init__(
+        self, net: Any, task: Task, examples: Examples, held_out: Examples | None, regime: Regime, plan: Plan, listener: Listener
+    ) -> None:
+        self.task, self.examples, self.held_out = task, examples, held_out
+        self.regime, self.plan, self.listener = regime, plan, listener
+        self.net = regime.prepare(net, task)
+        self.device = next(net.parameters()).device
+        self.optimizer = adamw(self.net, plan.train, plan.lr)
+        self.budget = Budget.of(plan.train, len(examples), plan.batch_size)
+        limit = round(plan.train.epochs * len(examples)) if plan.train.epochs is not None else None
+        self.order = Order(len(examples), plan.batch_size, plan.train.seed, limit)
+        self.state = _State()
+        self.best_weights: dict[str, Tensor] | None = None
+        self.outcome = Outcome()
+        self._window: list[StepResult] = []
+        self._window_tokens = 0
+        self._window_start = self._last_saved = time.monotonic()
+        self._saved_step = -1
+
+    def resume(self) -> None:
+        """Go on from the newest whole checkpoint, or start where there is none."""
+        found = load_checkpoint(self.plan.checkpoints) if self.plan.checkpoints else None
+        if found is None:
+            return
+        tensors, state = found
+        restore_weights(self.net, tensors["weights"])
+        restore_optimizer(self.optimizer, self.net, tensors["optimizer"])
+        self.best_weights = tensors.get("best")
+        self.regime.restore(state["regime"])
+        self.state = _State(**state["run"])
+        self._saved_step = self.state.step
+        self.listener.tell({"kind": "resumed", "step": self.state.step})
+
+    def go(self, interrupt: "_Interrupt") -> Outcome:
+        self.net.train()
+        state = self.state
+        while (spent := self._spent()) < 1:
+            places = self.order.places(state.step)
+            if not places:
+                break
+            started = time.monotonic()
+            result, num_tokens = self._step(places, spent)
+            state.step += 1
+            state.tokens += num_tokens
+            state.seconds += time.monotonic() - started
+            self._log(result, num_tokens)
+            if self._is_due(spent) and self._look():
+                self.outcome.stopped = "early"
+                break
+            if interrupt.asked:
+                self.outcome.stopped = "interrupted"
+                break
+            self._save_if_due()
+        self._log(None, 0)
+        if self.outcome.stopped != "interrupted" and self.best_weights is not None:
+            restore_weights(self.net, self.best_weights)
+        else:
+            self._save()
+        self.net.eval()
+        outcome = self.outcome
+        outcome.steps, outcome.tokens, outcome.seconds = state.step, state.tokens, state.seconds
+        outcome.best, outcome.best_step = state.best, state.best_step
+        return outcome
+
+    def _spent(self) -> float:
+        return self.budget.spent(self.state.step, self.state.tokens, self.state.seconds)
+
+    def _step(self, places: list, spent: float) -> tuple[StepResult, int]:
+        train = self.plan.train
+        groups = by_tokens(self.examples, places, train.micro_batch_tokens)
+        batches = [self.task.collate(self.examples, group).to(self.device) for group in groups]
+        # The middle of this step, so that neither the first nor the last one is taken with a learning rate of 0.
+        half = 0.5 / self.budget.steps if self.budget.steps else 0.0
+        scale = lr_scale(spent + half, train)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * scale
+        with runtime.precision(self.plan.precision, self.device.type):
+            result = self.regime.step(self.net, self.task, batches, (train.seed, self.state.step))
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not (torch.isfinite(norm) and abs(result.loss) != float("inf") and result.loss == result.loss):
+            lr = self.plan.lr * scale
+            good = max(0, self._saved_step)
+            raise TrainingError("E503", step=self.state.step + 1, lr=f"{lr:.2g}", good=good, lower=f"{self.plan.lr / 3:.2g}")
+        if train.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, train.clip, norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return result, sum(batch.num_tokens for batch in batches)
+
+    def _log(self, result: StepResult | None, num_tokens: int) -> None:
+        """Gather steps into windows and report each: the loss is the sum over the window's sums, not its last step's."""
+        if result is not None:
+            self._window.append(result)
+            self._window_tokens += num_tokens
+        now = time.monotonic()
+        is_full = len(self._window) >= self.plan.log_steps or now - self._window_start > LOG_SECONDS
+        if not self._window or (result is not None and not is_full):
+            return
+        merged = StepResult()
+        for step in self._window:
+            for name in step.totals:
+                merged.totals[name] = merged.totals.get(name, 0.0) + step.totals[name]
+                merged.counts[name] = merged.counts.get(name, 0) + step.counts[name]
+                merged.weights[name] = step.weights[name]
+        self.outcome.loss = merged.loss
+        rate = self._window_tokens / max(1e-9, now - self._window_start)
+        self.listener.tell(
+            {
+                "kind": "step",
+                "step": self.state.step,
+                "loss": merged.loss,
+                "terms": {name: merged.totals[name] / max(1, merged.counts[name]) for name in merged.totals},
+                "lr": self.optimizer.param_groups[0]["lr"],
+                "tokens": self.state.tokens,
+                "seconds": round(self.state.seconds, 3),
+                "tokens_per_second": rate,
+                "spent": self._spent(),
+                "memory_bytes": runtime.peak_memory_bytes(),
+            }
+        )
+        self._window, self._window_tokens, self._window_start = [], 0, now
+
+    def _is_due(self, before: float) -> bool:
+        """Whether the step just taken crossed one of the evenly spread looks at the held-out part."""
+        looks = self.plan.train.evaluations
+        after = self._spent()
+        return self.held_out is not None and len(self.held_out) > 0 and int(min(after, 1) * looks + 1e-9) > int(before * looks + 1e-9)
+
+    def _look(self) -> bool:
+        """Evaluate on the held-out part; whether to stop early."""
+        assert self.held_out is not None
+        with runtime.precision(self.plan.precision, self.device.type):
+            measured = measure(
+                self.net, self.task, self.held_out, max_tokens=self.plan.eval_tokens, batch_tokens=self.plan.train.micro_batch_tokens
+            )
+        terms = {name: measured.mean(name) for name in measured.totals}
+        self.outcome.held_out = terms
+        self.listener.tell({"kind": "evaluation", "step": self.state.step, "terms": terms, "seconds": round(self.state.seconds, 3)})
+        self._window_start = time.monotonic()
+        patience = self.plan.train.patience
+        if patience is None:
+            return False
+        value, state = terms[self.task.watched], self.state
+        if state.best is None or value < state.best:
+            state.best, state.best_step, state.waited = value, state.step, 0
+            self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights(self.net).items()}
+            return False
+        state.waited += 1
+        if state.waited >= patience:
+            self.listener.tell({"kind": "stopped early", "step": state.step, "patience": patience})
+            return True
+        return False
+
+    def _save_if_due(self) -> None:
+        every = self.plan.checkpoint_steps
+        due = self.state.step % every == 0 if every else time.monotonic() - self._last_saved > CHECKPOINT_SECONDS
+        if due:
+            self._save()
+
+    def _save(self) -> None:
+        """Write a checkpoint; a full disk is said and survived, since the last good checkpoint stands."""
+        if self.plan.checkpoints is None or self._saved_step == self.state.step:
+            return
+        tensors = {"weights": weights(self.net), "optimizer": optimizer_tensors(self.optimizer, self.net)}
+        if self.best_weights is not None:
+            tensors["best"] = self.best_weights
+        try:
+            save_checkpoint(self.plan.checkpoints, self.state.step, tensors, {"run": self.state.to_json(), "regime": self.regime.state()})
+            self._saved_step = self.state.step
+        except MachineError as error:
+            self.listener.tell({"kind": "stage", "text": str(error)})
+        self._last_saved = time.monotonic()
+
+
+class _Interrupt:
+    """Ctrl-C and SIGTERM ask the loop to end after the step it is in; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+

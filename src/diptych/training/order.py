@@ -1,0 +1,36 @@
+"""Which examples a step shows: a keyed permutation of the index, so that resuming a run is knowing its step number.
+
+There is no generator state. The order depends on the seed and the position alone, not on workers, ranks, interruptions or
+how often the held-out part was looked at.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.streams import permute
+from diptych.tasks.task import Place
+
+
+@dataclass(frozen=True)
+class Order:
+    """An endless sequence of epochs, each a permutation of its own, cut into steps of `batch_size` examples."""
+
+    num_examples: int
+    batch_size: int
+    seed: int
+    limit: int | None = None
+    """The sequence ends after this many examples, so that the last step may be a partial one."""
+
+    def places(self, step: int) -> list[Place]:
+        """The examples of step `step`, counted from 0; empty past the limit."""
+        start = step * self.batch_size
+        stop = start + self.batch_size if self.limit is None else min(start + self.batch_size, self.limit)
+        places = []
+        while start < stop:
+            epoch, first = divmod(start, self.num_examples)
+            last = min(self.num_examples, first + stop - start)
+            indices = permute(np.arange(first, last), self.num_examples, self.seed, "order", epoch)
+            places.extend(Place(self.seed, epoch, index) for index in indices.tolist())
+            start += last - first
+        return places

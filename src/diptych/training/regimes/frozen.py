@@ -1,0 +1,25 @@
+"""Train the task's heads alone and leave the body as it is: fast, and hard to overfit with few examples."""
+
+from typing import Any
+
+from diptych.tasks.task import Task
+from diptych.training.regimes.regime import Wrapper
+
+
+class Frozen(Wrapper):
+    """Only the heads that the task names learn; a weight that a head shares with the body stays frozen."""
+
+    def prepare(self, net: Any, task: Task) -> Any:
+        net = self.inner.prepare(net, task)
+        body = {id(parameter) for parameter in net.body.parameters()}
+        for parameter in net.parameters():
+            parameter.requires_grad_(False)
+        for name in task.heads:
+            for parameter in net.heads[name].parameters():
+                parameter.requires_grad_(id(parameter) not in body)
+        return net
+
+    def finish(self, net: Any) -> Any:
+        for parameter in net.parameters():
+            parameter.requires_grad_(True)
+        return self.inner.finish(net)

@@ -1,0 +1,108 @@
+"""The protocol of a regime, and the plain one that the others wrap.
+
+A regime owns the step: it turns the batches of one step into gradients. It never asks which task it trains.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from diptych.streams import seed_for
+from diptych.tasks.task import Batch, Task
+
+
+@dataclass
+class StepResult:
+    """What one step cost, as sums; the gradient lies in the parameters, already divided by the counts."""
+
+    totals: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> float:
+        """The objective of the step: each term's sum over its count, weighted and added."""
+        return sum(self.weights[name] * self.totals[name] / max(1, self.counts[name]) for name in self.totals)
+
+
+class Regime(Protocol):
+    """How a step is taken. Regimes compose by wrapping: `Private(LoRA(Plain()))`."""
+
+    def prepare(self, net: Any, task: Task) -> Any:
+        """Add adapters, hooks or a teacher, freeze what is not to learn; the model to train."""
+        ...
+
+    def step(self, net: Any, task: Task, batches: Sequence[Batch], seed: tuple[int, int]) -> StepResult:
+        """Leave the step's gradient in the parameters. `seed` is (seed, step): the key of all chance in it."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep of this regime, as JSON."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+    def finish(self, net: Any) -> Any:
+        """Undo what `prepare` added; the model to keep."""
+        ...
+
+
+class Plain:
+    """The gradient of: sum of the losses over the number of targets, both over the whole step.
+
+    The counts are known before the first forward pass, so micro-batches of any size and raggedness add up to the gradient
+    of one large batch.
+    """
+
+    def prepare(self, net: Any, task: Task) -> Any:
+        return net
+
+    def step(self, net: Any, task: Task, batches: Sequence[Batch], seed: tuple[int, int]) -> StepResult:
+        result = StepResult()
+        for batch in batches:
+            for name, count in batch.counts().items():
+                result.counts[name] = result.counts.get(name, 0) + count
+        for number, batch in enumerate(batches):
+            torch.manual_seed(seed_for(seed[0], "dropout", seed[1], number))
+            objective: torch.Tensor | float = 0.0
+            for name, term in task.loss(task.forward(net, batch), batch).items():
+                total = term.total_B.sum()
+                objective = objective + total * (term.weight / max(1, result.counts[name]))
+                result.totals[name] = result.totals.get(name, 0.0) + float(total.detach())
+                result.weights[name] = term.weight
+            if isinstance(objective, torch.Tensor) and objective.requires_grad:
+                objective.backward()
+        return result
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        return
+
+    def finish(self, net: Any) -> Any:
+        return net
+
+
+class Wrapper:
+    """A regime around another that passes on what it does not change."""
+
+    def __init__(self, inner: Regime) -> None:
+        self.inner = inner
+
+    def prepare(self, net: Any, task: Task) -> Any:
+        return self.inner.prepare(net, task)
+
+    def step(self, net: Any, task: Task, batches: Sequence[Batch], seed: tuple[int, int]) -> StepResult:
+        return self.inner.step(net, task, batches, seed)
+
+    def state(self) -> dict[str, Any]:
+        return self.inner.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.inner.restore(state)
+
+    def finish(self, net: Any) -> Any:
+        return self.inner.finish(net)

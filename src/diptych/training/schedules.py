@@ -1,0 +1,58 @@
+"""How far a run has come, and the learning rate that follows from it.
+
+A budget is in steps, epochs, tokens or minutes; the schedule sees only the share of it that is spent. So a run of ten
+minutes cools down on time, whatever the machine does.
+"""
+
+import math
+from dataclasses import dataclass
+
+from diptych.config import TrainSettings
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: exactly one of the three is set."""
+
+    steps: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, settings: TrainSettings, num_examples: int, batch_size: int) -> "Budget":
+        """The budget that `settings` name; three epochs where they name none."""
+        if settings.steps is not None:
+            return cls(steps=settings.steps)
+        if settings.tokens is not None:
+            return cls(tokens=settings.tokens)
+        if settings.minutes is not None:
+            return cls(seconds=settings.minutes * 60)
+        return cls(steps=max(1, math.ceil((settings.epochs or 3) * num_examples / batch_size - 1e-9)))
+
+    def spent(self, steps: float, tokens: int, seconds: float) -> float:
+        """The share of the budget that is used up, 1 or more when it is."""
+        if self.steps is not None:
+            return steps / self.steps
+        if self.tokens is not None:
+            return tokens / self.tokens
+        assert self.seconds is not None
+        return seconds / self.seconds
+
+
+def lr_scale(spent: float, settings: TrainSettings) -> float:
+    """The learning rate as a share of its peak when `spent` of the budget is used up.
+
+    wsd: warm-up, a plateau, and a linear cooldown over the last `settings.cooldown` of the budget (Hu et al. 2024,
+    "MiniCPM"; Hägele et al. 2024). cosine and linear fall from the end of the warm-up on.
+    """
+    spent = min(max(spent, 0.0), 1.0)
+    if spent < settings.warmup:
+        return spent / settings.warmup
+    if settings.schedule == "constant":
+        return 1.0
+    start = max(settings.warmup, 1 - settings.cooldown) if settings.schedule == "wsd" else settings.warmup
+    if spent <= start or start >= 1:
+        return 1.0
+    fallen = (spent - start) / (1 - start)
+    left = (1 + math.cos(math.pi * fallen)) / 2 if settings.schedule == "cosine" else 1 - fallen
+    return settings.final_lr + (1 - settings.final_lr) * left
