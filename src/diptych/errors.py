@@ -76,6 +76,38 @@ CATALOGUE: dict[str, Message] = {
         mark("There is no file or folder {path}."),
         mark("Check the path; a pattern such as 'notes/*.txt' works too."),
     ),
+    "E102": Message(
+        mark("There is no text in {path}."),
+        mark("Diptych reads {kinds}, each also as .gz or in a .zip."),
+    ),
+    "E103": Message(
+        mark('{where}: there is no column "{column}"; the columns are {columns}.'),
+        mark("Name one of them with --set task.column=…"),
+    ),
+    "E104": Message(
+        mark("{path} is of a kind that is not read."),
+        mark("Diptych reads {kinds}, each also as .gz or in a .zip; convert it to one of them."),
+    ),
+    "E105": Message(
+        mark('There is no encoding called "{encoding}".'),
+        mark("Usual ones are utf-8, gb18030, big5 and utf-16; leave it out and it is detected."),
+    ),
+    "E106": Message(
+        mark("{where}: this is no JSON ({problem})."),
+        mark("Correct the line, or name the file .txt to read it as it stands."),
+    ),
+    "E107": Message(
+        mark("A {kind} is no table."),
+        mark("Give a file, a list of dictionaries, a list of (text, label) pairs, a data frame or a data set."),
+    ),
+    "E108": Message(
+        mark("{where}: no column holds text; the columns are {columns}."),
+        mark("Name the column with --set task.column=…"),
+    ),
+    "E109": Message(
+        mark("{path} is a parquet file, and the package pyarrow is not installed."),
+        mark("Install it with: pip install pyarrow"),
+    ),
     "E121": Message(
         mark('{where}: the label column "{column}" is empty.'),
         mark("Fill it, or drop such rows with --set task.empty_labels=drop ({count:,} of {total:,} rows)."),
@@ -97,6 +129,14 @@ CATALOGUE: dict[str, Message] = {
         mark("Name the columns with --set task.text=… and --set task.label=…"),
     ),
     # E2xx: tokenizers and packing
+    "E201": Message(
+        mark("There is no text to learn a tokenizer from."),
+        mark("The corpus is empty, or cleaning left nothing of it; `diptych corpus stats` shows what it holds."),
+    ),
+    "E202": Message(
+        mark("There is no readable tokenizer in {path} ({problem})."),
+        mark("A folder needs tokenizer.json, or vocab.txt, or vocab.json with merges.txt."),
+    ),
     "E203": Message(
         mark("This tokenizer has no token for {missing}, which masked-word training needs."),
         mark("Train a tokenizer for a model that understands (kind wordpiece), or take the task causal-lm."),
@@ -104,6 +144,10 @@ CATALOGUE: dict[str, Message] = {
     "E204": Message(
         mark("Next-sentence prediction needs passages of other documents, and this corpus is one document."),
         mark("Add documents, or leave it out with --set task.nsp=false."),
+    ),
+    "E211": Message(
+        mark("The tokens in {path} are damaged or were cut short."),
+        mark("Remove that folder; it is written anew from the text."),
     ),
     # E3xx: models and folders
     "E301": Message(
@@ -274,5 +318,9 @@ CATALOGUE: dict[str, Message] = {
     "E902": Message(
         mark("No space is left on the device while writing {path}."),
         mark("Free some space or choose another folder; nothing that was complete before has been touched."),
+    ),
+    "E903": Message(
+        mark("This machine has no device {device}; it has {here}."),
+        mark("Leave it out, or take --set run.device=auto."),
     ),
 }

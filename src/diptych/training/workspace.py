@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from diptych import runtime
 from diptych.errors import RecipeError
 from diptych.ledger import Ledger
+from diptych.models.folder import full_disk_is_named
 
 COMMIT_MARK = "config.json"
 
@@ -108,7 +108,7 @@ class Workspace:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         try:
-            with runtime.full_disk_is_named(part):
+            with full_disk_is_named(part):
                 write(part)
             for path in sorted(part.iterdir(), key=lambda path: path.name == COMMIT_MARK):
                 os.replace(path, self.out / path.name)

@@ -1,0 +1,161 @@
+"""Tokens of a corpus on the disk: one flat file mapped into memory, with the borders of the documents beside it.
+
+The width of a number follows from the vocabulary. A folder is written beside and renamed, its description last, so a
+half-written one is never opened. What is already there for the same text, cleaning and tokenizer is used again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.errors import DataError
+from diptych.ledger import Ledger
+from diptych.text.corpus import Document
+from diptych.text.tokenizer import Tokenizer
+
+FORMAT = 1
+BATCH_CHARS = 1 << 22
+"""Characters that are cut into tokens at once: enough for every thread, far below what memory holds."""
+
+
+class TokenShards:
+    """The tokens of a corpus.
+
+    Attributes:
+        tokens: all tokens in a row, mapped from the disk.
+        borders: int64 [documents + 1], where each document begins; a document owns the separator before it.
+        text_bytes: int64 [documents], the UTF-8 bytes of each text, which bits per byte are counted by.
+    """
+
+    def __init__(self, tokens: np.ndarray, borders: np.ndarray, text_bytes: np.ndarray, fingerprint: str = "") -> None:
+        self.tokens, self.borders, self.text_bytes, self.fingerprint = tokens, borders, text_bytes, fingerprint
+
+    @classmethod
+    def open(cls, folder: Path) -> "TokenShards":
+        """The shards in `folder`.
+
+        Raises:
+            DataError E211: a file is missing or was cut short.
+        """
+        try:
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            sizes = {"tokens.bin": meta["token_bytes"], "borders.npy": meta["border_bytes"], "text_bytes.npy": meta["text_byte_bytes"]}
+            for name, size in sizes.items():
+                if (folder / name).stat().st_size != size:
+                    raise DataError("E211", path=folder / name)
+            dtype = np.dtype(meta["dtype"])
+            empty = not meta["token_bytes"]
+            tokens = np.empty(0, dtype) if empty else np.memmap(folder / "tokens.bin", dtype=dtype, mode="r")
+            return cls(tokens, np.load(folder / "borders.npy"), np.load(folder / "text_bytes.npy"), meta["fingerprint"])
+        except (OSError, ValueError, KeyError):
+            raise DataError("E211", path=folder) from None
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def num_documents(self) -> int:
+        return len(self.text_bytes)
+
+    def document(self, number: int) -> np.ndarray:
+        """The tokens of one document, its separator included."""
+        return self.tokens[self.borders[number] : self.borders[number + 1]]
+
+
+def write_shards(documents: Iterable[Document], tokenizer: Tokenizer, folder: Path, *, separator: int | None, ledger: Ledger) -> TokenShards:
+    """Cut every document into tokens and write them to `folder`, as a stream.
+
+    Args:
+        separator: a token to stand before each document and after the last one, or None.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
+    borders, text_bytes = array("q", [0]), array("q")
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with (part / "tokens.bin").open("wb") as file:
+            written = 0
+            for ids, size in _encoded(documents, tokenizer):
+                row = np.asarray(ids if separator is None else [separator, *ids], dtype=dtype)
+                if not len(row):
+                    ledger.add("tokens", "documents without a token, dropped")
+                    continue
+                data = row.tobytes()
+                file.write(data)
+                digest.update(data)
+                written += len(row)
+                borders.append(written)
+                text_bytes.append(size)
+            if separator is not None and written:
+                file.write(np.asarray([separator], dtype=dtype).tobytes())
+        np.save(part / "borders.npy", np.frombuffer(borders, dtype=np.int64))
+        np.save(part / "text_bytes.npy", np.frombuffer(text_bytes, dtype=np.int64) if len(text_bytes) else np.empty(0, np.int64))
+        digest.update(np.frombuffer(borders, dtype=np.int64).tobytes())
+        meta = {
+            "format": FORMAT,
+            "dtype": dtype.name,
+            "token_bytes": (part / "tokens.bin").stat().st_size,
+            "border_bytes": (part / "borders.npy").stat().st_size,
+            "text_byte_bytes": (part / "text_bytes.npy").stat().st_size,
+            "fingerprint": digest.hexdigest(),
+            "ledger": ledger.to_json(),
+        }
+        (part / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return TokenShards.open(folder)
+
+
+def cached_shards(
+    documents: Iterable[Document], tokenizer: Tokenizer, cache: Path, key: dict[str, Any], *, separator: int | None, ledger: Ledger
+) -> TokenShards:
+    """The shards for `key` in `cache`, written where they are not there yet; their ledger is added to `ledger` either way.
+
+    Args:
+        key: all that decides the tokens besides the tokenizer: the corpus' fingerprint, the split, the cleaning.
+    """
+    full_key = {**key, "tokenizer": tokenizer.fingerprint(), "separator": separator, "format": FORMAT}
+    name = hashlib.blake2b(json.dumps(full_key, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
+    folder = cache / name
+    if (folder / "meta.json").exists():
+        try:
+            shards = TokenShards.open(folder)
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            ledger.merge(Ledger.from_json(meta["ledger"]))
+            return shards
+        except DataError:
+            shutil.rmtree(folder, ignore_errors=True)
+    own = Ledger()
+    shards = write_shards(documents, tokenizer, folder, separator=separator, ledger=own)
+    ledger.merge(own)
+    return shards
+
+
+def _encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[list[int], int]]:
+    """(tokens, UTF-8 bytes) of each document, a few megabytes of text at a time."""
+    texts: list[str] = []
+    size = 0
+    for document in documents:
+        texts.append(document.text)
+        size += len(document.text)
+        if size >= BATCH_CHARS:
+            yield from _cut(texts, tokenizer)
+            texts, size = [], 0
+    yield from _cut(texts, tokenizer)
+
+
+def _cut(texts: list[str], tokenizer: Tokenizer) -> Iterator[tuple[list[int], int]]:
+    for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
+        yield ids, len(text.encode("utf-8", "surrogatepass"))

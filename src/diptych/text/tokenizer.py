@@ -1,0 +1,390 @@
+"""From text to numbers and back, by the `tokenizers` library, in a folder that Hugging Face's AutoTokenizer opens.
+
+A tokenizer never cuts and never pads here, whatever its file says: the one in MiniLM's folder cuts every text at 128 tokens
+and pads it to 128, and nobody is told. And a text that spells out a special token stays text.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from diptych.errors import DataError
+from diptych.ledger import Ledger
+
+Kind = Literal["bpe", "wordpiece", "unigram", "characters"]
+Panel = Literal["causal", "masked"]
+STAGE = "tokenizer"
+MASKED_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CAUSAL_SPECIALS = ("<|endoftext|>", "<|pad|>")
+# Letters, single digits, Chinese runs, and what is neither: a word keeps the space before it, as in GPT-2.
+BPE_SPLIT = (
+    r"'(?:[sdmt]|ll|ve|re)| ?[\u3400-\u9fff\uf900-\ufaff]+| ?[^\W\d_\u3400-\u9fff\uf900-\ufaff]+|\d"
+    r"| ?[^\s\w]+|_+|\s+(?!\S)|\s+"
+)
+UNIGRAM_SPLIT = r"▁*[\u3400-\u9fff\uf900-\ufaff]{1,16}|▁*[^\W\d_\u3400-\u9fff\uf900-\ufaff▁]+|\d|▁*[^\s\w▁]+|▁+"
+SENTENCE_ENDS = "。！？!?.；;…\n"
+UNREADABLE = 0.05
+_ROLES = {
+    "bos": ("<|endoftext|>", "<s>", "<|begin_of_text|>", "<|im_start|>"),
+    "eos": ("<|endoftext|>", "</s>", "<|end_of_text|>", "<|im_end|>"),
+    "pad": ("[PAD]", "<|pad|>", "<pad>"),
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]",),
+    "sep": ("[SEP]",),
+    "mask": ("[MASK]", "<mask>"),
+}
+
+
+class Tokenizer:
+    """Cuts text into tokens.
+
+    Attributes:
+        backend: the `tokenizers.Tokenizer` underneath.
+        roles: the text of the special tokens by role ("pad", "mask" …).
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, roles: dict[str, str] | None = None, context_length: int | None = None) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True
+        self.backend = backend
+        if roles is None:
+            roles = {role: name for role, names in _ROLES.items() for name in names[:1] if backend.token_to_id(name) is not None}
+        self.roles = roles
+        self.context_length = context_length
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        kind: Kind = "bpe",
+        vocab_size: int = 8192,
+        *,
+        panel: Panel = "causal",
+        lowercase: bool = False,
+        ledger: Ledger | None = None,
+    ) -> "Tokenizer":
+        """Learn a vocabulary from a stream of texts.
+
+        Args:
+            kind: "bpe" on bytes reads any text; "wordpiece" takes Chinese characters apart; "unigram"; "characters".
+            panel: "masked" has [CLS], [SEP] and [MASK] and frames texts with them, "causal" ends documents with one token.
+
+        Raises:
+            DataError E201: there is no text to learn from.
+        """
+        specials = MASKED_SPECIALS if panel == "masked" else CAUSAL_SPECIALS
+        backend, trainer = _build(kind, vocab_size, panel, specials, lowercase)
+        stream = _NonEmpty(texts)
+        if kind == "characters":
+            _learn_characters(backend, stream, vocab_size, specials)
+        else:
+            backend.train_from_iterator(stream, trainer)
+        if not stream.count:
+            raise DataError("E201")
+        if panel == "masked":
+            backend.post_processor = _frame(backend)
+        roles = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+        if panel == "causal":
+            roles = {"bos": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|pad|>"}
+            if kind != "bpe":
+                roles["unk"] = "[UNK]"
+        tokenizer = cls(backend, roles)
+        if ledger is not None and tokenizer.vocab_size < vocab_size:
+            ledger.add(STAGE, "tokens in the vocabulary: the text has no more to learn", tokenizer.vocab_size, total=vocab_size)
+        return tokenizer
+
+    @classmethod
+    def load(cls, source: str | Path) -> "Tokenizer":
+        """The tokenizer in a folder (tokenizer.json, or vocab.txt, or vocab.json with merges.txt) or in a tokenizer.json.
+
+        Raises:
+            DataError E202: there is none, or it cannot be read.
+        """
+        path = Path(source)
+        folder = path if path.is_dir() else path.parent
+        file = folder / "tokenizer.json" if path.is_dir() else path
+        settings = _read_json(folder / "tokenizer_config.json")
+        try:
+            if file.exists():
+                backend = tokenizers.Tokenizer.from_file(str(file))
+            elif (folder / "vocab.txt").exists():
+                backend = _from_vocabulary(folder / "vocab.txt", bool(settings.get("do_lower_case", True)))
+            elif (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
+                backend = _from_merges(folder)
+            else:
+                raise DataError("E202", path=path, problem="tokenizer.json")
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError("E202", path=path, problem=error) from None
+        except Exception as error:  # the Rust library raises nothing narrower
+            if type(error) is not Exception:
+                raise
+            raise DataError("E202", path=path, problem=error) from None
+        return cls(backend, _roles(backend, settings, _read_json(folder / "special_tokens_map.json")), _limit(settings))
+
+    def save(self, folder: str | Path) -> None:
+        """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into an existing folder."""
+        folder = Path(folder)
+        names = {f"{role}_token": token for role, token in self.roles.items()}
+        settings: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": self.context_length or 1_000_000,
+            "padding_side": "right",
+            **names,
+        }
+        self.backend.save(str(folder / "tokenizer.json"))
+        for name, data in (("tokenizer_config.json", settings), ("special_tokens_map.json", names)):
+            (folder / name).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of `text`, without special ones."""
+        return self.backend.encode(text, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, without special ones; several threads share the work."""
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The tokens of `text`, and from which to which character of the original each one reaches."""
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def frame(self, ids_a: Sequence[int], ids_b: Sequence[int] | None = None) -> tuple[list[int], list[int]]:
+        """(ids, token types) of a text or a pair as a model reads them: [CLS] a [SEP] b [SEP], or bare where there is no [CLS]."""
+        cls_id, sep_id = self.cls_id, self.sep_id
+        if cls_id is None or sep_id is None:
+            ids = list(ids_a) + ([] if ids_b is None else ([self.eos_id] if self.eos_id is not None else []) + list(ids_b))
+            return ids, [0] * len(ids)
+        ids = [cls_id, *ids_a, sep_id]
+        types = [0] * len(ids)
+        if ids_b is not None:
+            ids += [*ids_b, sep_id]
+            types += [1] * (len(ids_b) + 1)
+        return ids, types
+
+    def num_special(self, *, pair: bool) -> int:
+        """How many special tokens `frame` adds."""
+        return len(self.frame([], [] if pair else None)[0])
+
+    def decode(self, ids: Sequence[int], *, skip_specials: bool = True) -> str:
+        """The text of `ids`; bytes that are half a character show as U+FFFD."""
+        return self.backend.decode(list(ids), skip_special_tokens=skip_specials)
+
+    def token(self, number: int) -> str:
+        """One token as a person can read it: bytes decoded where they are whole characters, a continuation as ##piece."""
+        piece = self.backend.id_to_token(number)
+        if piece is None or number in self.special_ids or not isinstance(self.backend.decoder, decoders.ByteLevel):
+            return piece or ""
+        text = self.backend.decode([number], skip_special_tokens=False)
+        return piece if "\ufffd" in text else text
+
+    def id(self, token: str) -> int | None:
+        """The number of a token, or None where the vocabulary has none."""
+        return self.backend.token_to_id(token)
+
+    @property
+    def vocab_size(self) -> int:
+        return self.backend.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def bos_id(self) -> int | None:
+        return self._role("bos")
+
+    @property
+    def eos_id(self) -> int | None:
+        return self._role("eos")
+
+    @property
+    def pad_id(self) -> int | None:
+        return self._role("pad")
+
+    @property
+    def unk_id(self) -> int | None:
+        return self._role("unk")
+
+    @property
+    def cls_id(self) -> int | None:
+        return self._role("cls")
+
+    @property
+    def sep_id(self) -> int | None:
+        return self._role("sep")
+
+    @property
+    def mask_id(self) -> int | None:
+        return self._role("mask")
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Every token that is not text."""
+        added = {number for number, token in self.backend.get_added_tokens_decoder().items() if token.special}
+        return frozenset(added | {number for role in self.roles if (number := self._role(role)) is not None})
+
+    @property
+    def token_ids(self) -> tuple[tuple[str, int], ...]:
+        """(role, number) of the special tokens, for a model's config."""
+        roles = ("pad", "bos", "eos", "cls", "sep")
+        return tuple((role, number) for role in roles if (number := self._role(role)) is not None)
+
+    def sentence_ends(self) -> np.ndarray:
+        """bool [vocabulary]: whether a token's text ends a sentence."""
+        ends = np.zeros(self.vocab_size, dtype=bool)
+        for number in range(self.vocab_size):
+            text = self.token(number).rstrip(" \"'”’」』）)")
+            ends[number] = bool(text) and text[-1] in SENTENCE_ENDS
+        return ends
+
+    def fingerprint(self) -> str:
+        """A digest of all that decides how a text is cut."""
+        state = self.backend.to_str() + json.dumps(self.roles, sort_keys=True)
+        return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+
+    def unknown_share(self, texts: Iterable[str], ledger: Ledger) -> float:
+        """The share of tokens that the vocabulary does not know; above 5 % the ledger says that this is the wrong tokenizer."""
+        total = unknown = 0
+        for batch in _batches(texts, 256):
+            for ids in self.encode_batch(batch):
+                total += len(ids)
+                unknown += ids.count(self.unk_id) if self.unk_id is not None else 0
+        share = unknown / total if total else 0.0
+        if unknown:
+            ledger.add(STAGE, "unknown tokens", unknown, total=total)
+        if share > UNREADABLE:
+            ledger.add(STAGE, "texts in a language that this tokenizer cannot read: more than 5 % of the tokens are unknown")
+        return share
+
+    def _role(self, role: str) -> int | None:
+        name = self.roles.get(role)
+        return None if name is None else self.backend.token_to_id(name)
+
+
+class _NonEmpty:
+    """A stream of texts that counts those with something in them."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+        self.count = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self._texts:
+            self.count += bool(text.strip())
+            yield text
+
+
+def _build(kind: Kind, vocab_size: int, panel: Panel, specials: Sequence[str], lowercase: bool) -> tuple[tokenizers.Tokenizer, Any]:
+    common = {"special_tokens": list(specials), "show_progress": False}
+    if kind == "bpe":
+        backend = tokenizers.Tokenizer(models.BPE(unk_token=None))
+        backend.normalizer = normalizers.Lowercase() if lowercase else None  # type: ignore[assignment]
+        split = pre_tokenizers.Split(Regex(BPE_SPLIT), behavior="isolated")
+        backend.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        backend.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        return backend, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, max_token_length=24, **common)
+    unknown = "[UNK]"
+    if panel == "causal":
+        common["special_tokens"] = [*specials, unknown]
+    if kind == "wordpiece":
+        backend = tokenizers.Tokenizer(models.WordPiece(unk_token=unknown))  # type: ignore[call-arg]
+        backend.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase)
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        backend.decoder = decoders.WordPiece()
+        # Rare Chinese characters come last in a frequency list and must not push out the words.
+        return backend, trainers.WordPieceTrainer(vocab_size=vocab_size, limit_alphabet=max(1000, vocab_size * 3 // 4), **common)
+    if kind == "unigram":
+        backend = tokenizers.Tokenizer(models.Unigram())
+        backend.normalizer = normalizers.Lowercase() if lowercase else None  # type: ignore[assignment]
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Metaspace(split=False), pre_tokenizers.Split(Regex(UNIGRAM_SPLIT), behavior="isolated")]
+        )
+        backend.decoder = decoders.Metaspace()
+        return backend, trainers.UnigramTrainer(vocab_size=vocab_size, unk_token=unknown, **common)
+    backend = tokenizers.Tokenizer(models.WordLevel(unk_token=unknown))
+    backend.normalizer = normalizers.Lowercase() if lowercase else None  # type: ignore[assignment]
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    backend.decoder = decoders.Fuse()
+    return backend, None
+
+
+def _learn_characters(backend: tokenizers.Tokenizer, texts: Iterable[str], vocab_size: int, specials: Sequence[str]) -> None:
+    from collections import Counter
+
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(backend.normalizer.normalize_str(text) if backend.normalizer else text)
+    names = [*specials] + ([] if "[UNK]" in specials else ["[UNK]"])
+    common = sorted(counts, key=lambda character: (-counts[character], character))
+    vocabulary = {name: number for number, name in enumerate([*names, *common[: vocab_size - len(names)]])}
+    backend.model = models.WordLevel(vocabulary, unk_token="[UNK]")
+    backend.add_special_tokens([AddedToken(name, special=True) for name in names])
+
+
+def _frame(backend: tokenizers.Tokenizer) -> Any:
+    pair = [(name, backend.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    return processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=pair)
+
+
+def _from_vocabulary(path: Path, lowercase: bool) -> tokenizers.Tokenizer:
+    """A BERT tokenizer of the days before tokenizer.json."""
+    backend = tokenizers.Tokenizer(models.WordPiece.from_file(str(path), unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    backend.add_special_tokens([AddedToken(name, special=True) for name in MASKED_SPECIALS])
+    backend.post_processor = _frame(backend)
+    return backend
+
+
+def _from_merges(folder: Path) -> tokenizers.Tokenizer:
+    """A GPT-2 tokenizer of the days before tokenizer.json."""
+    backend = tokenizers.Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    if backend.token_to_id("<|endoftext|>") is not None:
+        backend.add_special_tokens([AddedToken("<|endoftext|>", special=True)])
+    return backend
+
+
+def _roles(backend: tokenizers.Tokenizer, *settings: dict[str, Any]) -> dict[str, str]:
+    """Special tokens by role: as the folder names them, else by their usual names."""
+    roles = {}
+    for role, usual in _ROLES.items():
+        named = [each.get(f"{role}_token") for each in settings]
+        names = [name.get("content") if isinstance(name, dict) else name for name in named if name]
+        for name in [*names, *usual]:
+            if name and backend.token_to_id(name) is not None:
+                roles[role] = name
+                break
+    return roles
+
+
+def _limit(settings: dict[str, Any]) -> int | None:
+    limit = settings.get("model_max_length")
+    return int(limit) if isinstance(limit, int | float) and limit < 1e6 else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
