@@ -178,6 +178,10 @@ CATALOGUE: dict[str, Message] = {
         mark("The weights of GPT-3 were never published; nobody can load them."),
         mark("Take smollm2 (an installed decoder), any GPT-2 or Qwen3 folder, or pretrain a gpt-mini of your own."),
     ),
+    "E308": Message(
+        mark("{name} is neither a model folder nor the name of an installed model or a preset. {hint}"),
+        mark("Give the path of a folder with config.json, or pretrain one first."),
+    ),
     "E311": Message(
         mark("The model folder {path} has no {file}."),
         mark("A model folder holds config.json and model.safetensors; check the path or copy it again."),

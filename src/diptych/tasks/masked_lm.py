@@ -96,7 +96,7 @@ class MaskedLM(HeadTask):
         nsp = source.num_documents > 1 if self.settings.nsp is None else self.settings.nsp
         if nsp and source.num_documents < 2 and "nsp" not in self.heads:
             raise DataError("E204")
-        if self.settings.nsp is None and not nsp:
+        if self.settings.nsp is None and not nsp and "nsp" not in self.heads:
             ledger.add("task", "next-sentence prediction left out: the corpus is one document, it has no true negatives")
         if not nsp and "nsp" not in self.heads:
             return TextRows(source, context_length, extra=2)

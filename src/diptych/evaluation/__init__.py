@@ -1,0 +1,1 @@
+"""How good a model is, with an interval, beside what a word count would have done."""

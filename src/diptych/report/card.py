@@ -1,0 +1,66 @@
+"""The model card: README.md in a model folder, written from the run, good or bad."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from diptych.evaluation.intervals import Scores
+from diptych.ledger import Ledger
+from diptych.messages import _
+
+
+@dataclass
+class CardData:
+    """What a card says."""
+
+    name: str
+    what: str
+    languages: Sequence[str]
+    task: str
+    """Hugging Face's name of the task: text-generation, fill-mask, text-classification."""
+    data: Sequence[str]
+    scores: dict[str, Scores] = field(default_factory=dict)
+    """By system, ours first."""
+    cost: Sequence[tuple[str, str]] = ()
+    limits: Sequence[str] = ()
+    ledger: Ledger | None = None
+    parent: str | None = None
+    use: str = ""
+
+
+def write_card(path: Path, data: CardData) -> Path:
+    """Write the card to `path`."""
+    path.write_text(render(data), encoding="utf-8")
+    return path
+
+
+def render(data: CardData) -> str:
+    """The card as Markdown with Hugging Face's front matter."""
+    front: dict[str, object] = {"language": list(data.languages), "pipeline_tag": data.task, "tags": ["diptych"], "library_name": "transformers"}
+    if data.parent:
+        front["base_model"] = data.parent
+    lines = ["---", yaml.safe_dump(front, allow_unicode=True, sort_keys=False).strip(), "---", "", f"# {data.name}", "", data.what, ""]
+    lines += _block(_("Use"), [f"```\n{data.use}\n```"] if data.use else [], bullet="")
+    lines += _block(_("Data"), data.data)
+    lines += _block(_("Scores"), _score_lines(data.scores))
+    lines += _block(_("Cost"), [f"{name}: {value}" for name, value in data.cost])
+    lines += _block(_("Ledger: what was kept, cut and dropped"), data.ledger.lines() if data.ledger else [])
+    privacy = _("None was applied: a model can repeat what it was trained on. Do not publish it if its text is private.")
+    lines += _block(_("Privacy"), [privacy])
+    lines += _block(_("Limits"), data.limits)
+    lines += _block(_("Licence"), [_("Not stated: it follows from the text and from the model it started from.")])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _block(title: str, lines: Sequence[str], bullet: str = "* ") -> list[str]:
+    return [f"## {title}", "", *(f"{bullet}{line}" for line in lines), ""] if lines else []
+
+
+def _score_lines(scores: dict[str, Scores]) -> list[str]:
+    return [
+        f"{_(system)}: " + ", ".join(f"{_(score.name)} {score} (n = {score.n:,})" for score in found.values())
+        for system, found in scores.items()
+        if found
+    ]

@@ -1,0 +1,77 @@
+"""Pictures as SVG that stays text: it scales, it can be searched, and Chinese is drawn by the reader's own fonts."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from diptych.messages import _
+
+FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "sans-serif"]
+INK, MAIN, OTHER = "#808690", "#2f6f8f", "#b5633c"
+
+
+def loss_curve(training: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, float]]) -> str:
+    """The loss over the steps, of the training text and of the held-out text."""
+    figure, axes = _figure(6.4, 2.8)
+    if training:
+        axes.plot(*zip(*training, strict=True), color=MAIN, linewidth=1.2, label=_("training"))
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), color=OTHER, marker="o", markersize=3.5, linewidth=1.2, label=_("held out"))
+    axes.set_xlabel(_("step"))
+    axes.set_ylabel(_("loss (nats)"))
+    axes.legend(frameon=False, labelcolor=INK)
+    return _svg(figure)
+
+
+def confusion_matrix(table: np.ndarray, labels: Sequence[str]) -> str:
+    """Gold labels down, predictions across; the shade is the share of a gold label."""
+    size = min(7.0, 1.6 + 0.55 * len(labels))
+    figure, axes = _figure(size + 0.6, size)
+    shares = table / np.maximum(1, table.sum(1, keepdims=True))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(labels) <= 20:
+        for row in range(len(labels)):
+            for column in range(len(labels)):
+                colour = "white" if shares[row, column] > 0.5 else "#303438"
+                axes.text(column, row, f"{table[row, column]:,}", ha="center", va="center", color=colour, fontsize=9)
+        axes.set_xticks(range(len(labels)), [_short(label) for label in labels], rotation=45 if len(labels) > 4 else 0)
+        axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
+    axes.set_xlabel(_("predicted"))
+    axes.set_ylabel(_("gold"))
+    return _svg(figure)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 18 else label[:17] + "…"
+
+
+def _figure(width: float, height: float):  # noqa: ANN202 (matplotlib is imported here and nowhere earlier)
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update({"svg.fonttype": "none", "font.family": FONTS, "font.size": 9, "svg.hashsalt": "diptych"})
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(INK)
+    axes.tick_params(colors=INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    return figure, axes
+
+
+def _svg(figure) -> str:  # noqa: ANN001
+    import logging
+
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,147 @@
+"""What pretraining and fine-tuning share around the loop: blanks filled in, a plan for the loop, facts for the report."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from diptych import runtime
+from diptych.config import TrainSettings
+from diptych.installed import find_model
+from diptych.ledger import Ledger
+from diptych.messages import _
+from diptych.model import Model
+from diptych.models.folder import read_model
+from diptych.recipe import Recipe
+from diptych.tasks import PRETRAINING
+from diptych.text.tokenizer import Tokenizer
+from diptych.text.words import language_of
+from diptych.training.loop import Outcome, Plan
+from diptych.training.workspace import Workspace
+
+SAMPLE_CHARS = 20_000_000
+"""So much text is enough to learn a tokenizer from."""
+
+
+def load_model(name: str | Path) -> Model:
+    """A model from a folder or by the name of an installed one."""
+    folder = find_model(name)
+    tokenizer = None
+    if any((folder / file).exists() for file in ("tokenizer.json", "vocab.txt", "vocab.json")):
+        tokenizer = Tokenizer.load(folder)
+    return Model(read_model(folder), tokenizer, folder)
+
+
+def resolve(recipe: Recipe, net: Any) -> Recipe:
+    """The recipe with every blank filled in, from the task and from the size of the network.
+
+    A fresh network takes large steps, smaller ones the wider it is; one that has learnt before takes small ones.
+    """
+    train, name = recipe.train, recipe.task.name
+    is_pretraining = name in PRETRAINING
+    is_fresh = recipe.model.base is None
+    hidden = net.config.hidden_size
+    filled: dict[str, Any] = {}
+    if not any((train.steps, train.epochs, train.tokens, train.minutes)):
+        filled |= {"minutes": 10.0} if is_pretraining else {"epochs": 3.0}
+    if train.batch_size is None:
+        rows = max(1, round(4096 / net.config.context_length))
+        filled["batch_size"] = rows if is_pretraining else 16
+    if train.lr is None:
+        rate = 1.5e-3 * (256 / hidden) ** 0.5 if is_fresh else 5e-4 if is_pretraining else 1e-4 * (384 / hidden) ** 0.5
+        if "frozen" in train.regime:
+            rate = 1e-3
+        filled["lr"] = float(f"{rate:.2g}")
+    if train.dropout is None:
+        filled["dropout"] = 0.0 if is_pretraining else 0.1
+    run = recipe.run
+    precision = runtime.best_precision() if run.precision == "auto" else run.precision
+    return recipe.model_copy(
+        update={"train": train.model_copy(update=filled), "run": run.model_copy(update={"precision": precision})}
+    )
+
+
+def set_dropout(net: Any, train: TrainSettings) -> None:
+    """Give the network the dropout that the recipe asks for; none on attention weights, which would slow them fivefold."""
+    net.set_config(dropout=train.dropout or 0.0, attention_dropout=0.0)
+
+
+def training_plan(recipe: Recipe, workspace: Workspace | None) -> Plan:
+    """What the loop is told."""
+    train, run = recipe.train, recipe.run
+    assert train.batch_size is not None and train.lr is not None
+    return Plan(
+        train=train,
+        batch_size=train.batch_size,
+        lr=train.lr,
+        precision=run.precision,
+        checkpoints=workspace.checkpoints if workspace else None,
+        checkpoint_steps=run.checkpoint_steps,
+        eval_tokens=run.eval_tokens,
+        log_steps=run.log_steps,
+    )
+
+
+def sample_of(texts: Iterable[str], limit: int = SAMPLE_CHARS) -> Iterator[str]:
+    """Texts until `limit` characters are reached."""
+    used = 0
+    for text in texts:
+        yield text
+        used += len(text)
+        if used >= limit:
+            return
+
+
+def languages_of(texts: Iterable[str]) -> list[str]:
+    """The languages of some texts, as codes: ["en"], ["zh"] or both."""
+    found = {language_of(text[:2000]) for text in islice(texts, 50)}
+    return sorted((found & {"en", "zh"}) | ({"en", "zh"} if "mixed" in found else set())) or ["en"]
+
+
+def cost_facts(outcome: Outcome, net: Any, recipe: Recipe) -> list[tuple[str, str]]:
+    """Time, tokens, speed, memory and machine, for the report and the card."""
+    found = runtime.machine()
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    rate = outcome.tokens / max(1e-9, outcome.seconds)
+    share = 6 * parameters * rate / 1e9 / max(1e-9, found.speed.fp32_gflops)
+    return [
+        (_("parameters"), f"{parameters:,}"),
+        (_("training time"), f"{outcome.seconds / 60:.1f} min, {outcome.steps:,} " + _("steps")),
+        (_("tokens"), f"{outcome.tokens:,} ({rate:,.0f}/s)"),
+        (_("share of the machine's product rate"), f"{share:.0%}"),
+        (_("precision"), recipe.run.precision),
+        (_("peak memory"), f"{runtime.peak_memory_bytes() / 2**30:.1f} GiB"),
+        (_("machine"), f"{found.processor}, {found.cores} " + _("cores") + f", {found.device}, torch {found.torch}"),
+    ]
+
+
+def command_of(recipe: Recipe, verb: str, source: Any) -> str:
+    """The command that does the same again, short of what the recipe in the folder says."""
+    out = recipe.run.out or "my-model"
+    text = source if isinstance(source, str) else None
+    parts = ["diptych", verb, f"{out}/diptych/recipe.yaml", "--out", f"{out}-again"]
+    return " ".join(shlex.quote(part) for part in parts) + ("" if text or source is None else "  # " + _("the text was handed over in Python"))
+
+
+def write_run(workspace: Workspace, model: Model, ledger: Ledger, facts: dict[str, Any]) -> None:
+    """Make the workspace a model: ledger, provenance, weights."""
+    workspace.write_ledger(ledger)
+    workspace.write_provenance(facts)
+    workspace.finish(model.write)
+    model.folder = workspace.out
+
+
+def next_steps(commands: Sequence[str]) -> str:
+    """The commands that a person may type next."""
+    return "\n".join([_("next:"), *(f"  {command}" for command in commands)])
+
+
+def interrupted(recipe: Recipe, verb: str) -> str:
+    """What to say when a run was ended from outside."""
+    again = f"diptych {verb} {recipe.run.out}/diptych/recipe.yaml --resume"
+    if recipe.run.out is None:
+        return _("Interrupted. There was no --out, so nothing was kept.")
+    return _("Interrupted and saved. Go on with: {command}").format(command=again)
+
+
