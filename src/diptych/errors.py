@@ -313,6 +313,14 @@ CATALOGUE: dict[str, Message] = {
         mark("This model has no classes to choose from."),
         mark("Fine-tune it first: diptych finetune table.csv --base FOLDER --out my-classifier"),
     ),
+    "E611": Message(
+        mark("There are {texts} texts and {labels} labels."),
+        mark("Give one label for each text."),
+    ),
+    "E612": Message(
+        mark("This classifier has not been fitted."),
+        mark("Call fit(texts, labels) first."),
+    ),
     # E7xx: evaluation and reports
     # E9xx: the machine
     "E901": Message(

@@ -247,6 +247,7 @@ class _Run:
     def _look(self) -> bool:
         """Evaluate on the held-out part; whether to stop early."""
         assert self.held_out is not None
+        self._log(None, 0)
         with runtime.precision(self.plan.precision, self.device.type):
             measured = measure(
                 self.net, self.task, self.held_out, max_tokens=self.plan.eval_tokens, batch_tokens=self.plan.train.micro_batch_tokens

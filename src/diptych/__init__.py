@@ -1,0 +1,57 @@
+"""Diptych: from your own text, English or Chinese, to your own language model on the machine you have.
+
+import diptych as dt
+
+The names below load what they need on first use, so that importing this package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": "api",
+    "create": "api",
+    "models": "api",
+    "pretrain": "api",
+    "finetune": "api",
+    "evaluate": "api",
+    "run": "api",
+    "Model": "model",
+    "Corpus": "text.corpus",
+    "Tokenizer": "text.tokenizer",
+    "TextClassifier": "estimators",
+    "Recipe": "recipe",
+    "Score": "evaluation.intervals",
+    "Scores": "evaluation.intervals",
+    "Ledger": "ledger",
+    "DiptychError": "errors",
+    "set_language": "messages",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+if TYPE_CHECKING:
+    from diptych.api import create, evaluate, finetune, load, models, pretrain, run
+    from diptych.errors import DiptychError
+    from diptych.estimators import TextClassifier
+    from diptych.evaluation.intervals import Score, Scores
+    from diptych.ledger import Ledger
+    from diptych.messages import set_language
+    from diptych.model import Model
+    from diptych.recipe import Recipe
+    from diptych.text.corpus import Corpus
+    from diptych.text.tokenizer import Tokenizer
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'diptych' has no attribute {name!r}")
+    value = getattr(import_module(f"diptych.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

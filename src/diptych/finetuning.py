@@ -1,0 +1,292 @@
+"""From a table of examples to a tested predictor: the second half of a model's life, told once for every such task.
+
+table -> columns -> duplicates and splits -> head on a model -> loop with early stopping -> test beside baselines -> folder.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diptych import runtime
+from diptych.errors import RecipeError
+from diptych.evaluation.evaluate import Comparison, compare
+from diptych.evaluation.intervals import Scores
+from diptych.ledger import Ledger
+from diptych.messages import _
+from diptych.model import Model
+from diptych.models.presets import create
+from diptych.recipe import Recipe
+from diptych.report.card import CardData, write_card
+from diptych.report.report import ReportData, TableRow, write_report
+from diptych.running import (
+    command_of,
+    cost_facts,
+    interrupted,
+    languages_of,
+    load_model,
+    next_steps,
+    resolve,
+    sample_of,
+    set_dropout,
+    training_plan,
+    write_run,
+)
+from diptych.tasks import task_class
+from diptych.tasks.tables import Columns, LabelledRow, drop_duplicates, read_labelled, split_rows
+from diptych.text.tokenizer import Tokenizer
+from diptych.training.loop import Outcome, train
+from diptych.training.progress import Journal, Listener, Several, display, read_events
+from diptych.training.regimes import compose
+from diptych.training.workspace import Workspace
+
+DEV_SHARE, TEST_SHARE = 0.1, 0.2
+
+
+@dataclass
+class Parts:
+    """A table in its three parts; dev and test are empty where there are too few rows for them."""
+
+    train: list[LabelledRow]
+    dev: list[LabelledRow]
+    test: list[LabelledRow]
+    columns: Columns
+
+
+@dataclass
+class Finetuned:
+    """What a fine-tuning run leaves."""
+
+    model: Model
+    outcome: Outcome
+    comparison: Comparison | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    report: Path | None = None
+    caveats: list[str] = field(default_factory=list)
+
+    @property
+    def scores(self) -> Scores:
+        return self.comparison.main.scores if self.comparison else Scores()
+
+
+def finetune_recipe(
+    recipe: Recipe,
+    source: Any = None,
+    *,
+    model: Model | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    with_baselines: bool = True,
+    hold_out: bool = True,
+) -> Finetuned:
+    """Carry out a recipe whose task learns from a table of examples.
+
+    Args:
+        source: the table, where the recipe does not name it.
+        model: start from this model instead of the recipe's; its network is changed in place.
+        hold_out: False trains on every row of `source` and tests on none.
+    """
+    runtime.prepare(threads=recipe.run.threads)
+    show = listener or display()
+    ledger = Ledger()
+    parts = read_parts(recipe, source, ledger, hold_out=hold_out)
+    task = task_class(recipe.task.name)(recipe.task)
+    start = model or _start(recipe, parts, task, ledger)
+    recipe = resolve(recipe, start.net)
+    workspace = Workspace(recipe.run.out, recipe.to_dict(), resume=resume, overwrite=overwrite) if recipe.run.out else None
+    journal = [Journal(workspace.journal)] if workspace else []
+    tell = Several([show, *journal])
+    try:
+        found = _("{text} is the text, {label} the label; {train:,} rows to train, {dev:,} to stop by, {test:,} to test")
+        counts = {"train": len(parts.train), "dev": len(parts.dev), "test": len(parts.test)}
+        tell.tell({"kind": "stage", "text": found.format(text=parts.columns.text, label=parts.columns.label, **counts)})
+        return _train(recipe, task, parts, start, workspace, ledger, tell, resume=resume, with_baselines=with_baselines)
+    finally:
+        for each in journal:
+            each.close()
+        if listener is None:
+            show.close()
+
+
+def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = True) -> Parts:
+    """The rows to train on, to stop by and to test on: the tables that the recipe names, or fair shares of one."""
+    settings, seed = recipe.task, recipe.train.seed
+    source = settings.data if source is None else source
+    if source is None:
+        raise RecipeError("E405", where=_("the recipe"), key="task.data")
+    names = {"text": settings.text, "pair": settings.pair, "label": settings.label, "group": settings.group}
+    rows, columns = read_labelled(source, ledger, empty_labels=settings.empty_labels, **names)
+    if settings.duplicates == "drop":
+        rows = drop_duplicates(rows, ledger)
+    named = {"text": columns.text, "pair": columns.pair, "label": columns.label, "empty_labels": settings.empty_labels}
+    test: list[LabelledRow] = []
+    dev: list[LabelledRow] = []
+    if settings.test is not None:
+        test, _columns = read_labelled(settings.test, Ledger(), **named)
+    elif hold_out:
+        rows, test = split_rows(rows, TEST_SHARE, seed, "test")
+    if settings.dev is not None:
+        dev, _columns = read_labelled(settings.dev, Ledger(), **named)
+    elif hold_out:
+        rows, dev = split_rows(rows, DEV_SHARE, seed, "dev")
+    for name, part in (("training", rows), ("stopping", dev), ("testing", test)):
+        ledger.add("split", f"rows for {name}", len(part))
+    return Parts(rows, dev, test, columns)
+
+
+def _start(recipe: Recipe, parts: Parts, task: Any, ledger: Ledger) -> Model:
+    """The model to start from: a folder's, or a fresh one with a tokenizer of the training texts."""
+    if recipe.model.base:
+        return load_model(recipe.model.base)
+    settings = recipe.model.tokenizer
+    texts = [text for row in parts.train for text in row.texts]
+    kind = settings.kind or "wordpiece"
+    if settings.folder:
+        tokenizer = Tokenizer.load(settings.folder)
+    else:
+        tokenizer = Tokenizer.train(sample_of(texts), kind, settings.vocab_size, panel=task.panel, lowercase=settings.lowercase, ledger=ledger)
+    net = create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
+    net.set_config(token_ids=tokenizer.token_ids)
+    return Model(net, tokenizer)
+
+
+def _train(
+    recipe: Recipe,
+    task: Any,
+    parts: Parts,
+    model: Model,
+    workspace: Workspace | None,
+    ledger: Ledger,
+    tell: Several,
+    *,
+    resume: bool,
+    with_baselines: bool,
+) -> Finetuned:
+    net, tokenizer, context = model.net, model.tokenizer, model.config.context_length
+    examples = task.examples(parts.train, tokenizer, context, ledger)
+    dev = task.examples(parts.dev, tokenizer, context, Ledger()) if parts.dev else None
+    tokenizer.unknown_share((text for row in parts.train[:500] for text in row.texts), ledger)
+    task.prepare(net, recipe.train.seed)
+    net.keep_heads(task.heads)
+    set_dropout(net, recipe.train)
+    net.to(runtime.device(recipe.run.device))
+    net, outcome = train(net, task, examples, dev, compose(recipe.train.regime), training_plan(recipe, workspace), tell, resume=resume)
+    model = Model(net, tokenizer)
+    if outcome.stopped == "interrupted":
+        tell.tell({"kind": "stage", "text": interrupted(recipe, "finetune")})
+        return Finetuned(model, outcome, ledger=ledger)
+    comparison = _test(model, task, parts, outcome, ledger, with_baselines=with_baselines) if parts.test else None
+    caveats = _caveats(parts, comparison)
+    for caveat in caveats:
+        tell.tell({"kind": "stage", "text": caveat})
+    report = _keep(recipe, parts, model, outcome, comparison, caveats, ledger, workspace) if workspace else None
+    if report is not None and workspace is not None:
+        tell.tell({"kind": "stage", "text": f"{_('report')}: {report}\n{next_steps(_next(workspace.out))}"})
+    return Finetuned(model, outcome, comparison, ledger, report, caveats)
+
+
+def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledger, *, with_baselines: bool) -> Comparison:
+    """The test set, once, beside what a word count makes of it."""
+    inputs = [row.texts[0] if len(row.texts) == 1 else row.texts for row in parts.test]
+    start = time.perf_counter()
+    predictions = list(task.predict(model.net, model.tokenizer, inputs))
+    milliseconds = 1000 * (time.perf_counter() - start) / max(1, len(inputs))
+    task.examples(parts.test, model.tokenizer, model.config.context_length, ledger)
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.net.parameters())
+    return compare(
+        "fine-tuned",
+        predictions,
+        milliseconds,
+        parts.train,
+        parts.test,
+        task.labels,
+        seconds=outcome.seconds,
+        size_bytes=size,
+        with_baselines=with_baselines,
+    )
+
+
+def _caveats(parts: Parts, comparison: Comparison | None) -> list[str]:
+    """What the scores cannot tell."""
+    caveats = []
+    if not parts.test:
+        text = _("{n} examples allow no test: nothing can be said of how good these predictions are.")
+        caveats.append(text.format(n=len(parts.train)))
+    if not parts.dev:
+        caveats.append(_("Too few rows to stop by: it was trained to the end of the budget."))
+    if comparison is not None and len(set(comparison.main.predicted)) == 1 and len(set(comparison.gold)) > 1:
+        text = _("It predicts one class only ({label}): it has learnt nothing. Try a lower learning rate or more epochs.")
+        caveats.append(text.format(label=comparison.main.predicted[0]))
+    counts = Counter(row.label for row in parts.train)
+    most, least = max(counts.values()), min(counts.values())
+    if most > 10 * least:
+        text = _("The classes are uneven ({most:,} to {least:,} rows): look at macro-F1, not at accuracy.")
+        caveats.append(text.format(most=most, least=least))
+    return caveats
+
+
+def _keep(
+    recipe: Recipe,
+    parts: Parts,
+    model: Model,
+    outcome: Outcome,
+    comparison: Comparison | None,
+    caveats: Sequence[str],
+    ledger: Ledger,
+    workspace: Workspace,
+) -> Path:
+    """Write the model folder with its card and report."""
+    scores = {system.name: system.scores for system in comparison.systems} if comparison else {}
+    facts = {
+        "seed": recipe.train.seed,
+        "tokenizer": model.tokenizer.fingerprint(),
+        "parent": recipe.model.base,
+        "columns": {"text": parts.columns.text, "pair": parts.columns.pair, "label": parts.columns.label},
+        "scores": {name: each.to_json() for name, each in scores.items()},
+    }
+    write_run(workspace, model, ledger, facts)
+    cost = cost_facts(outcome, model.net, recipe)
+    rows = [TableRow(s.name, s.scores, s.seconds, s.size_bytes, s.milliseconds) for s in comparison.systems] if comparison else []
+    data = ReportData(
+        title=workspace.out.name,
+        verdict=comparison.verdict() if comparison else caveats[0] if caveats else "",
+        caveats=caveats if comparison else caveats[1:],
+        systems=rows,
+        confusion=comparison.table if comparison else None,
+        labels=comparison.labels if comparison else (),
+        mistakes=comparison.mistakes if comparison else (),
+        top_words=comparison.top_words if comparison and len(comparison.labels) <= 12 else {},
+        events=read_events(workspace.journal),
+        ledger=ledger,
+        lineage=[
+            (_("text"), _("{n:,} rows").format(n=len(parts.train))),
+            (_("model"), str(recipe.model.base or recipe.model.preset)),
+            (_("task"), recipe.task.name),
+            (_("result"), _("{n:,} steps").format(n=outcome.steps)),
+        ],
+        facts=cost,
+        command=command_of(recipe, "finetune", recipe.task.data),
+        recipe=(workspace.inner / "recipe.yaml").read_text(encoding="utf-8"),
+    )
+    card = CardData(
+        name=workspace.out.name,
+        what=_("A text classifier that was fine-tuned with Diptych: {labels}.").format(labels=", ".join(model.config.labels[:20])),
+        languages=languages_of(row.texts[0] for row in parts.train),
+        task="text-classification",
+        data=[_("{n:,} rows").format(n=len(parts.train))],
+        scores=scores,
+        cost=cost,
+        limits=[*caveats, _("It was tested on rows of the same table; on other text it may do worse.")],
+        ledger=ledger,
+        parent=recipe.model.base,
+        use=_next(workspace.out)[0],
+    )
+    write_card(workspace.out / "README.md", card)
+    return write_report(workspace.inner / "report.html", data)
+
+
+def _next(out: Path) -> list[str]:
+    return [f'diptych predict {out} "…"', f"diptych evaluate {out} other.csv", f"diptych report {out}"]
