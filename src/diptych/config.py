@@ -94,11 +94,11 @@ class TrainSettings(Settings):
     clip: float = Field(1.0, ge=0)
     """Gradients longer than this are shortened to it; 0 leaves them alone."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """None keeps the model's own (0 for the presets in pretraining, 0.1 in fine-tuning)."""
+    """None is 0 in pretraining, where text is rarely seen twice, and 0.1 in fine-tuning."""
     regime: list[str] = []
     """Wrappers of the plain step, outermost last: `frozen` trains the heads alone."""
-    evaluations: int = Field(10, ge=0)
-    """How often the held-out part is looked at, spread over the budget."""
+    evaluations: int | None = Field(None, ge=0)
+    """How often the held-out part is looked at, spread over the budget; None is 10 in pretraining and 4 in fine-tuning."""
     patience: int | None = Field(None, ge=1)
     """Stop when this many evaluations in a row brought nothing better, and keep the best; None never stops early."""
 

@@ -322,6 +322,10 @@ CATALOGUE: dict[str, Message] = {
         mark("Call fit(texts, labels) first."),
     ),
     # E7xx: evaluation and reports
+    "E701": Message(
+        mark("There is no report in {path}."),
+        mark("A report is written when a model is trained with --out; name that folder."),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),

@@ -53,6 +53,8 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
         if "frozen" in train.regime:
             rate = 1e-3
         filled["lr"] = float(f"{rate:.2g}")
+    if train.evaluations is None:
+        filled["evaluations"] = 10 if is_pretraining else 4
     if train.dropout is None:
         filled["dropout"] = 0.0 if is_pretraining else 0.1
     run = recipe.run

@@ -161,9 +161,14 @@ class _Run:
             state.tokens += num_tokens
             state.seconds += time.monotonic() - started
             self._log(result, num_tokens)
-            if self._is_due(spent) and self._look():
-                self.outcome.stopped = "early"
-                break
+            if self._is_due(spent):
+                started = time.monotonic()
+                is_over = self._look()
+                # A budget in minutes is a person's time, so looking at the held-out part counts as well.
+                state.seconds += time.monotonic() - started
+                if is_over:
+                    self.outcome.stopped = "early"
+                    break
             if interrupt.asked:
                 self.outcome.stopped = "interrupted"
                 break
@@ -240,7 +245,7 @@ class _Run:
 
     def _is_due(self, before: float) -> bool:
         """Whether the step just taken crossed one of the evenly spread looks at the held-out part."""
-        looks = self.plan.train.evaluations
+        looks = self.plan.train.evaluations or 0
         after = self._spent()
         return self.held_out is not None and len(self.held_out) > 0 and int(min(after, 1) * looks + 1e-9) > int(before * looks + 1e-9)
 

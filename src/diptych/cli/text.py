@@ -1,0 +1,151 @@
+"""Commands for text before there is a model: `corpus` and `tokenizer`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from diptych.messages import _
+
+Paths = Annotated[list[str], typer.Argument(help="Files, folders or patterns.")]
+Column = Annotated[str | None, typer.Option("--text", help="The column of a table that holds the text.")]
+Encoding = Annotated[str | None, typer.Option(help="Read every file in this encoding instead of detecting it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def stats(paths: Paths, text: Column = None, encoding: Encoding = None, as_json: Json = False) -> None:
+    """How much text there is, in which languages, and what could not be read."""
+    from collections import Counter
+
+    from diptych.text.corpus import Corpus
+    from diptych.text.words import language_of
+
+    corpus = Corpus(paths, text=text, encoding=encoding)
+    documents = characters = size = 0
+    languages: Counter[str] = Counter()
+    for document in corpus:
+        documents += 1
+        characters += len(document.text)
+        size += len(document.text.encode("utf-8", "surrogatepass"))
+        languages[language_of(document.text[:5000])] += 1
+    facts = {"documents": documents, "characters": characters, "bytes": size, "languages": dict(languages)}
+    if as_json:
+        print(json.dumps({**facts, "ledger": corpus.ledger.to_json()}, ensure_ascii=False))
+        return
+    print(_("{documents:,} documents, {characters:,} characters, {bytes:,} bytes").format(**facts))
+    print(_("languages: {languages}").format(languages=", ".join(f"{name} {count:,}" for name, count in languages.most_common())))
+    for line in corpus.ledger.lines():
+        print(f"  {line}")
+
+
+def clean(
+    paths: Paths,
+    out: Annotated[str, typer.Option(help="The .jsonl file to write.")],
+    text: Column = None,
+    encoding: Encoding = None,
+    near: Annotated[bool, typer.Option("--near", help="Drop texts that nearly equal an earlier one as well.")] = False,
+) -> None:
+    """Tidy a corpus and write it as JSON lines, each text once."""
+    from diptych import runtime
+    from diptych.ledger import Ledger
+    from diptych.text.clean import Cleaning
+    from diptych.text.clean import clean as tidy
+    from diptych.text.corpus import Corpus
+    from diptych.text.dedup import deduplicate
+
+    ledger = Ledger()
+    corpus = Corpus(paths, text=text, encoding=encoding)
+    lines = (
+        json.dumps({"text": document.text, "where": document.where}, ensure_ascii=False) + "\n"
+        for document in deduplicate(tidy(corpus, Cleaning(), ledger), ledger, near=near)
+    )
+    count = runtime.write_lines(out, lines)
+    ledger.merge(corpus.ledger)
+    print(_("{count:,} documents written to {out}").format(count=count, out=out))
+    for line in ledger.lines():
+        print(f"  {line}")
+
+
+def check(paths: Paths, text: Column = None, encoding: Encoding = None) -> None:
+    """What training on this text would run into: bad bytes, duplicates, too little text, one document."""
+    from diptych.ledger import Ledger
+    from diptych.text.clean import Cleaning
+    from diptych.text.clean import clean as tidy
+    from diptych.text.corpus import Corpus
+    from diptych.text.dedup import deduplicate
+
+    ledger = Ledger()
+    corpus = Corpus(paths, text=text, encoding=encoding)
+    documents = characters = 0
+    for document in deduplicate(tidy(corpus, Cleaning(), ledger), ledger):
+        documents += 1
+        characters += len(document.text)
+    ledger.merge(corpus.ledger)
+    for line in ledger.lines():
+        print(f"  {line}")
+    if documents == 0:
+        print(_("There is no text to train on."))
+        raise typer.Exit(1)
+    if documents == 1:
+        print(_("One document: nothing can be held out by document, and there is no next-sentence prediction."))
+    if characters < 200_000:
+        print(_("{characters:,} characters are little: adapt an existing model rather than start anew.").format(characters=characters))
+    print(_("{documents:,} documents can be trained on.").format(documents=documents))
+
+
+def train(
+    paths: Paths,
+    out: Annotated[str, typer.Option(help="The folder to write the tokenizer to.")],
+    kind: Annotated[str, typer.Option(help="bpe, wordpiece, unigram or characters.")] = "bpe",
+    vocab_size: Annotated[int, typer.Option(help="How many tokens to learn at most.")] = 8192,
+    panel: Annotated[str, typer.Option(help="causal for a model that writes, masked for one that understands.")] = "causal",
+    text: Column = None,
+) -> None:
+    """Learn a tokenizer that Hugging Face's AutoTokenizer opens."""
+    from pathlib import Path
+
+    from diptych.ledger import Ledger
+    from diptych.text.corpus import Corpus
+    from diptych.text.tokenizer import Tokenizer
+
+    ledger = Ledger()
+    tokenizer = Tokenizer.train((d.text for d in Corpus(paths, text=text)), kind, vocab_size, panel=panel, ledger=ledger)  # type: ignore[arg-type]
+    Path(out).mkdir(parents=True, exist_ok=True)
+    tokenizer.save(out)
+    print(_("{count:,} tokens written to {out}").format(count=tokenizer.vocab_size, out=out))
+    for line in ledger.lines():
+        print(f"  {line}")
+
+
+def show(
+    folder: Annotated[str, typer.Argument(help="A model or tokenizer folder, or the name of an installed model.")],
+    text: Annotated[str, typer.Argument(help="The text to cut.")],
+    as_json: Json = False,
+) -> None:
+    """How a text is cut into tokens."""
+    from pathlib import Path
+
+    from diptych.installed import find_model
+    from diptych.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(folder if (Path(folder) / "tokenizer.json").exists() else find_model(folder))
+    ids, offsets = tokenizer.encode_offsets(text)
+    rows = [{"token": tokenizer.token(i), "id": i, "start": start, "end": end} for i, (start, end) in zip(ids, offsets, strict=True)]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    print(" | ".join(str(row["token"]) for row in rows))
+    print(_("{tokens} tokens for {characters} characters").format(tokens=len(ids), characters=len(text)))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang these commands in."""
+    corpus = typer.Typer(help="Look at text, tidy it, check it.", no_args_is_help=True)
+    corpus.command()(stats)
+    corpus.command()(clean)
+    corpus.command()(check)
+    app.add_typer(corpus, name="corpus")
+    tokenizer = typer.Typer(help="Learn a tokenizer, or see what one does.", no_args_is_help=True)
+    tokenizer.command()(train)
+    tokenizer.command()(show)
+    app.add_typer(tokenizer, name="tokenizer")

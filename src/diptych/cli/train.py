@@ -1,0 +1,187 @@
+"""Commands that train: `pretrain`, `finetune`, and the recipes behind them.
+
+Both take a recipe, or the short form `diptych pretrain notes/ --minutes 10 --out my-gpt`, which is a recipe too: it is
+written into the folder that comes out.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from diptych.messages import _
+
+RECIPES = (".yaml", ".yml")
+
+Source = Annotated[str | None, typer.Argument(help="A recipe (.yaml), or the text or table itself.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: part.name=value. May be given often.")]
+Out = Annotated[str | None, typer.Option(help="The folder to write the model to.")]
+Base = Annotated[str | None, typer.Option(help="A preset (gpt-mini), a model folder or an installed model (minilm).")]
+Minutes = Annotated[float | None, typer.Option(help="Train for so many minutes.")]
+Epochs = Annotated[float | None, typer.Option(help="Train for so many passes over the data.")]
+Steps = Annotated[int | None, typer.Option(help="Train for so many steps.")]
+Task = Annotated[str | None, typer.Option(help="The task; guessed from the base and the data where it is not given.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run, or start where there is none.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what lies in --out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print every event as JSON.")]
+
+
+def pretrain(
+    source: Source = None,
+    sets: Sets = None,
+    out: Out = None,
+    base: Base = None,
+    minutes: Minutes = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    task: Task = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on running text, anew or further.
+
+    Example: `diptych pretrain notes/ --minutes 10 --out my-gpt`
+    """
+    from diptych import api
+
+    start = base or _default_base(source, sets, "gpt-mini")
+    parts: dict[str, Any] = {}
+    if not _is_recipe(source):
+        name = task or (api.panel_task(start) if start and not _names_task(sets) else None)
+        parts = {"task": {"name": name} if name else {}}
+        if source is not None:
+            parts["task"]["text"] = source
+    _carry_out(source, sets, parts, start, out, minutes, epochs, steps, resume, overwrite, as_json)
+
+
+def finetune(
+    source: Source = None,
+    sets: Sets = None,
+    out: Out = None,
+    base: Base = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    task: Task = None,
+    text: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model for a task on a table of examples, and test it beside word counts.
+
+    Example: `diptych finetune tickets.csv --base my-bert --out my-classifier`
+    """
+    start = base or _default_base(source, sets, "minilm")
+    parts: dict[str, Any] = {}
+    if not _is_recipe(source):
+        parts = {"task": {"name": task or "classification"} if task or not _names_task(sets) else {}}
+        if source is not None:
+            parts["task"]["data"] = source
+    for name, value in (("text", text), ("label", label)):
+        if value is not None:
+            parts.setdefault("task", {})[name] = value
+    _carry_out(source, sets, parts, start, out, minutes, epochs, steps, resume, overwrite, as_json)
+
+
+def recipe_show(source: Source = None, sets: Sets = None) -> None:
+    """Print a recipe with every setting it has."""
+    import yaml
+
+    from diptych import recipe
+
+    base = None if source else {"model": {"preset": "gpt-mini"}, "task": {"name": "causal-lm", "text": "corpus/"}}
+    print(yaml.safe_dump(recipe.load(source, sets or [], base).to_dict(), allow_unicode=True, sort_keys=False), end="")
+
+
+def recipe_schema() -> None:
+    """Print the JSON Schema of a recipe."""
+    from diptych import recipe
+
+    print(json.dumps(recipe.schema(), ensure_ascii=False, indent=1))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang these commands in."""
+    app.command()(pretrain)
+    app.command()(finetune)
+    recipes = typer.Typer(help="Show a recipe in full, or the schema of all of them.", no_args_is_help=True)
+    recipes.command("show")(recipe_show)
+    recipes.command("schema")(recipe_schema)
+    app.add_typer(recipes, name="recipe")
+
+
+def _carry_out(
+    source: str | None,
+    sets: list[str] | None,
+    parts: dict[str, Any],
+    base: str | None,
+    out: str | None,
+    minutes: float | None,
+    epochs: float | None,
+    steps: int | None,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from diptych import api, recipe
+    from diptych.models.presets import list_presets
+    from diptych.training.progress import display
+
+    file = source if _is_recipe(source) else None
+    over = list(sets or [])
+    if base is not None:
+        kind = "preset" if base in list_presets() else "base"
+        parts.setdefault("model", {})[kind] = base
+    budget = {"minutes": minutes, "epochs": epochs, "steps": steps}
+    # Flags are said after the recipe, so they win over it; `--set` is said last.
+    flags = [f"task.{name}={json.dumps(value, ensure_ascii=False)}" for name, value in parts.get("task", {}).items()] if file else []
+    flags += [f"train.{name}={value}" for name, value in budget.items() if value is not None]
+    flags += [f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else []
+    checked = recipe.load(file, [*flags, *over], None if file else parts)
+    listener = display("json" if as_json else "auto")
+    try:
+        done = api.run(checked, resume=resume, overwrite=overwrite, listener=listener)
+    finally:
+        listener.close()
+    if as_json:
+        print(json.dumps({"kind": "done", "stopped": done.outcome.stopped, "scores": done.scores.to_json()}, ensure_ascii=False))
+        return
+    _print_scores(done)
+    if done.outcome.stopped == "interrupted":
+        raise typer.Exit(130)
+
+
+def _print_scores(done: Any) -> None:
+    from diptych.cli.tables import print_table
+    from diptych.evaluation.intervals import Scores
+
+    comparison = getattr(done, "comparison", None)
+    systems: list[tuple[str, Scores]] = [(system.name, system.scores) for system in comparison.systems] if comparison else []
+    if not systems and done.scores:
+        systems = [("this model", done.scores)]
+    print_table(systems)
+    if comparison is not None:
+        print(comparison.verdict())
+    if len(done.ledger):
+        print(_("ledger:"))
+        for line in done.ledger.lines():
+            print(f"  {line}")
+
+
+def _is_recipe(source: str | None) -> bool:
+    return source is not None and Path(source).suffix in RECIPES
+
+
+def _default_base(source: str | None, sets: list[str] | None, preset: str) -> str | None:
+    """A base for the short form; none where a recipe or a `--set` names the model."""
+    if _is_recipe(source) or any(item.startswith(("model.preset", "model.base")) for item in sets or []):
+        return None
+    return preset
+
+
+def _names_task(sets: list[str] | None) -> bool:
+    return any(item.startswith("task.name") for item in sets or [])

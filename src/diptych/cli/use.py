@@ -1,0 +1,174 @@
+"""Commands that use a model: `generate`, `next`, `fill`, `predict`, `evaluate`, `report`, `models`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from diptych.messages import _
+
+Folder = Annotated[str, typer.Argument(help="A model folder, or the name of an installed model.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Top = Annotated[int, typer.Option(help="How many to show.")]
+
+
+def generate(
+    model: Folder,
+    prompt: Annotated[str, typer.Argument(help="The text to go on from.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(help="Write at most so many tokens.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 always takes the most probable token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(help="Choose among so many tokens; 0 among all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Choose among the fewest tokens with this much probability.")] = 0.95,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text. May be given often.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write on from a prompt."""
+    from diptych import api
+
+    found = api.load(model)
+    options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    if as_json:
+        text = found.generate(prompt, max_new_tokens, stop=stop or (), **options)
+        print(json.dumps({"prompt": prompt, "text": text}, ensure_ascii=False))
+        return
+    sys.stdout.write(prompt)
+    for piece in found.stream(prompt, max_new_tokens, stop=stop or (), **options):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    print()
+
+
+def next_(model: Folder, text: Annotated[str, typer.Argument(help="The text so far.")], top: Top = 5, as_json: Json = False) -> None:
+    """The most probable next tokens, with their probabilities."""
+    from diptych import api
+
+    _print_candidates([api.load(model).next(text, top)], as_json)
+
+
+def fill(model: Folder, text: Annotated[str, typer.Argument(help="A text with [MASK] in it.")], top: Top = 5, as_json: Json = False) -> None:
+    """The most probable tokens for each blank."""
+    from diptych import api
+
+    _print_candidates(api.load(model).fill(text, top), as_json)
+
+
+def predict(
+    model: Folder,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, one a line from standard input.")] = None,
+    file: Annotated[str | None, typer.Option(help="A table or text file to read them from.")] = None,
+    column: Annotated[str | None, typer.Option("--text", help="The column that holds the text.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write JSON lines to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The label of each text with its probability, in their order."""
+    from itertools import tee
+
+    from diptych import api, runtime
+
+    found = api.load(model)
+    inputs, again = tee(_inputs(texts, file, column))
+    pairs = zip(again, found.predictions(inputs), strict=True)
+    rows = ({"text": text, "label": each.label, "probability": round(each.probability, 6)} for text, each in pairs)
+    if out is not None:
+        count = runtime.write_lines(out, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        print(_("{count:,} predictions written to {out}").format(count=count, out=out))
+        return
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False) if as_json else f"{row['label']}\t{row['probability']:.4f}\t{row['text']}")
+
+
+def evaluate(
+    model: Folder,
+    data: Annotated[str, typer.Argument(help="Text for a language model, a table with labels for a classifier.")],
+    task: Annotated[str | None, typer.Option(help="The task; None for what the model's head does.")] = None,
+    text: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Scores on data that the model was not trained on, with 95 % intervals."""
+    from diptych import api
+    from diptych.cli.tables import print_table
+
+    found = api.load(model)
+    name = task or api.task_of(found)
+    columns = {"text": text, "label": label} if name == "classification" else {"column": text}
+    scores = api.evaluate(found, name, data, **{key: value for key, value in columns.items() if value is not None})
+    if as_json:
+        print(json.dumps(scores.to_json(), ensure_ascii=False))
+    else:
+        print_table([(model, scores)])
+
+
+def report(model: Folder) -> None:
+    """Where the report of a trained model lies."""
+    from pathlib import Path
+
+    from diptych.errors import UsageError
+
+    path = Path(model) / "diptych" / "report.html"
+    if not path.exists():
+        raise UsageError("E701", path=model)
+    print(path)
+
+
+def models(pattern: Annotated[str, typer.Argument(help='A pattern such as "gpt-*".')] = "*", as_json: Json = False) -> None:
+    """The presets and installed models, with their sizes."""
+    from diptych import api
+    from diptych.models.presets import list_presets, num_parameters, preset_config
+
+    rows = []
+    for name in api.models(pattern):
+        if name in list_presets():
+            config = preset_config(name)
+            sizes = {"layers": config.num_layers, "hidden": config.hidden_size, "context": config.context_length}
+            rows.append({"name": name, "parameters": num_parameters(config), **sizes})
+        else:
+            rows.append({"name": name})
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        if "layers" in row:
+            about = _("{parameters:>11,} parameters, {layers} layers of {hidden}, context {context}").format(**row)
+        else:
+            about = _("an installed model")
+        print(f"{row['name']:26} {about}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang these commands in."""
+    app.command()(generate)
+    app.command("next")(next_)
+    app.command()(fill)
+    app.command()(predict)
+    app.command()(evaluate)
+    app.command()(report)
+    app.command()(models)
+
+
+def _inputs(texts: list[str] | None, file: str | None, column: str | None) -> Iterator[str]:
+    if file is not None:
+        from diptych.text.corpus import read_table
+        from diptych.text.tables import guess_text_column
+
+        for row in read_table(file):
+            column = column or guess_text_column([row.fields], row.where)
+            yield str(row.fields.get(column) or "")
+    elif texts:
+        yield from texts
+    else:
+        yield from (line.rstrip("\n") for line in sys.stdin)
+
+
+def _print_candidates(places: list, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([[{"token": c.token, "probability": c.probability, "id": c.id} for c in place] for place in places], ensure_ascii=False))
+        return
+    for number, place in enumerate(places, 1):
+        if len(places) > 1:
+            print(_("blank {number}:").format(number=number))
+        for candidate in place:
+            print(f"{candidate.probability:8.4f}  {candidate.token!r}")
