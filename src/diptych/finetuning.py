@@ -90,9 +90,26 @@ def finetune_recipe(
         hold_out: False trains on every row of `source` and tests on none.
     """
     runtime.prepare(threads=recipe.run.threads)
-    show = listener or display()
     ledger = Ledger()
     parts = read_parts(recipe, source, ledger, hold_out=hold_out)
+    return finetune_parts(
+        recipe, parts, ledger, model=model, resume=resume, overwrite=overwrite, listener=listener, with_baselines=with_baselines
+    )
+
+
+def finetune_parts(
+    recipe: Recipe,
+    parts: Parts,
+    ledger: Ledger,
+    *,
+    model: Model | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    with_baselines: bool = True,
+) -> Finetuned:
+    """The same as `finetune_recipe`, on rows that are read and split already."""
+    show = listener or display()
     task = task_class(recipe.task.name)(recipe.task)
     start = model or _start(recipe, parts, task, ledger)
     recipe = resolve(recipe, start.net)
