@@ -1,8 +1,8 @@
 """One public function per verb; the command line is a client of these.
 
-    import diptych as dt
-    gpt = dt.pretrain("gpt-mini", "novels/", minutes=10)
-    clf = dt.finetune("my-bert", "tickets.csv")
+import diptych as dt
+gpt = dt.pretrain("gpt-mini", "novels/", minutes=10)
+clf = dt.finetune("my-bert", "tickets.csv")
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,20 @@ from diptych.tasks.tables import read_labelled
 from diptych.text.corpus import Corpus
 from diptych.training.progress import Listener, Several, display
 
-TRAIN_FIELDS = ("steps", "epochs", "tokens", "minutes", "seed", "batch_size", "lr", "schedule", "regime", "dropout", "patience", "evaluations")
+TRAIN_FIELDS = (
+    "steps",
+    "epochs",
+    "tokens",
+    "minutes",
+    "seed",
+    "batch_size",
+    "lr",
+    "schedule",
+    "regime",
+    "dropout",
+    "patience",
+    "evaluations",
+)
 RUN_FIELDS = ("out", "device", "precision", "threads", "checkpoint_steps", "cache")
 
 
@@ -94,7 +107,7 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
     schema = task_class(name).Settings
     if name == "classification":
         rows, _columns = read_labelled(data, Ledger(), **settings)
-        inputs = [row.texts[0] if len(row.texts) == 1 else row.texts for row in rows]
+        inputs: list[Any] = [row.texts[0] if len(row.texts) == 1 else row.texts for row in rows]
         predicted = [prediction.label for prediction in found.predictions(inputs)]
         return score_predictions([row.label or "" for row in rows], predicted, found.config.labels)
     settings.setdefault("clean", {"dedup": "none"})
@@ -161,5 +174,3 @@ def _is_table(data: Any) -> bool:
 
 def _listener(*, verbose: bool) -> Listener:
     return display() if verbose else Several([])
-
-

@@ -6,7 +6,6 @@ YAML and `--set` to a checked object; what a task adds lies beside the task, and
 """
 
 import difflib
-import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,7 +31,7 @@ class TokenizerSettings(Settings):
 
     kind: Literal["bpe", "wordpiece", "unigram", "characters"] | None = None
     """None takes byte-level BPE for a model that writes and WordPiece for one that understands."""
-    vocab_size: int = Field(8192, ge=64, le=1_000_000)
+    vocab_size: int = Field(default=8192, ge=64, le=1_000_000)
     lowercase: bool = False
     folder: str | None = None
     """Take the tokenizer of this folder instead of training one."""
@@ -62,44 +61,44 @@ class CleaningSettings(Settings):
     control: bool = True
     zero_width: bool = True
     white_space: bool = True
-    repeated_lines: int = Field(3, ge=0)
-    min_chars: int = Field(1, ge=1)
+    repeated_lines: int = Field(default=3, ge=0)
+    min_chars: int = Field(default=1, ge=1)
     dedup: Literal["none", "exact", "near"] = "exact"
 
 
 class TrainSettings(Settings):
     """How it is learnt. One budget: steps, epochs, tokens or minutes."""
 
-    steps: int | None = Field(None, ge=1)
-    epochs: float | None = Field(None, gt=0)
-    tokens: int | None = Field(None, ge=1)
-    minutes: float | None = Field(None, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
     seed: int = 0
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
     """Examples per step (rows for a language model); None is filled in from the task."""
-    micro_batch_tokens: int = Field(8192, ge=1)
+    micro_batch_tokens: int = Field(default=8192, ge=1)
     """Tokens that go through the model at once; a step is cut into as many pieces as this needs. Without dropout it changes
     the gradient in its last bits only; dropout is drawn per piece."""
-    lr: float | None = Field(None, gt=0)
+    lr: float | None = Field(default=None, gt=0)
     """The peak learning rate; None is filled in from the model's width and the task."""
     schedule: Literal["wsd", "cosine", "linear", "constant"] = "wsd"
-    warmup: float = Field(0.02, ge=0, le=1)
+    warmup: float = Field(default=0.02, ge=0, le=1)
     """The share of the budget over which the learning rate rises from 0."""
-    cooldown: float = Field(0.5, ge=0, le=1)
+    cooldown: float = Field(default=0.5, ge=0, le=1)
     """wsd only: the share of the budget, at its end, over which the learning rate falls linearly."""
-    final_lr: float = Field(0.0, ge=0, le=1)
+    final_lr: float = Field(default=0.0, ge=0, le=1)
     """The learning rate at the end, as a share of the peak."""
     betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = Field(0.1, ge=0)
-    clip: float = Field(1.0, ge=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=1.0, ge=0)
     """Gradients longer than this are shortened to it; 0 leaves them alone."""
-    dropout: float | None = Field(None, ge=0, lt=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
     """None is 0 in pretraining, where text is rarely seen twice, and 0.1 in fine-tuning."""
     regime: list[str] = []
     """Wrappers of the plain step, outermost last: `frozen` trains the heads alone."""
-    evaluations: int | None = Field(None, ge=0)
+    evaluations: int | None = Field(default=None, ge=0)
     """How often the held-out part is looked at, spread over the budget; None is 10 in pretraining and 4 in fine-tuning."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     """Stop when this many evaluations in a row brought nothing better, and keep the best; None never stops early."""
 
     @model_validator(mode="before")
@@ -128,12 +127,12 @@ class RunSettings(Settings):
     out: str | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: int | None = Field(None, ge=1)
-    checkpoint_steps: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    checkpoint_steps: int | None = Field(default=None, ge=1)
     """None writes one every two minutes, and one at the end."""
-    eval_tokens: int = Field(100_000, ge=1)
+    eval_tokens: int = Field(default=100_000, ge=1)
     """At most this many held-out tokens are looked at during training; the last evaluation takes all."""
-    log_steps: int = Field(10, ge=1)
+    log_steps: int = Field(default=10, ge=1)
     cache: str | None = None
     """Where token shards are kept; None is Diptych's cache folder."""
 
@@ -160,7 +159,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         RecipeError E401: the file cannot be read, or is no mapping.
     """
     try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        data = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError("E401", path=path, problem=getattr(error, "strerror", None) or error) from None
     except yaml.YAMLError as error:
@@ -190,7 +189,7 @@ def apply_sets(data: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
             if not isinstance(place, dict):
                 raise RecipeError("E404", item=item)
         try:
-            place[names[-1]] = yaml.load(value, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+            place[names[-1]] = yaml.load(value, Loader=_Loader)
         except yaml.YAMLError:
             place[names[-1]] = value
     return result
@@ -246,8 +245,3 @@ def _known_keys(schema: type[BaseModel], path: list[str]) -> list[str]:
 
 def _deep_copy(value: Any) -> Any:
     return {k: _deep_copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
-
-
-def round_up(value: float) -> int:
-    """The smallest integer not below `value`, forgiving the last bits of a product of floats."""
-    return math.ceil(value - 1e-9)

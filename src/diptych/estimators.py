@@ -20,7 +20,9 @@ class TextClassifier:
         model_: the fine-tuned model. classes_: the labels. caveats_: what the training set cannot tell.
     """
 
-    def __init__(self, base: str = "minilm", epochs: float = 3.0, lr: float | None = None, seed: int = 0, settings: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, base: str = "minilm", epochs: float = 3.0, lr: float | None = None, seed: int = 0, settings: dict[str, Any] | None = None
+    ) -> None:
         self.base = base
         self.epochs = epochs
         self.lr = lr

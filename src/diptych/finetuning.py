@@ -164,7 +164,9 @@ def _start(recipe: Recipe, parts: Parts, task: Any, ledger: Ledger) -> Model:
     if settings.folder:
         tokenizer = Tokenizer.load(settings.folder)
     else:
-        tokenizer = Tokenizer.train(sample_of(texts), kind, settings.vocab_size, panel=task.panel, lowercase=settings.lowercase, ledger=ledger)
+        tokenizer = Tokenizer.train(
+            sample_of(texts), kind, settings.vocab_size, panel=task.panel, lowercase=settings.lowercase, ledger=ledger
+        )
     net = create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
     net.set_config(token_ids=tokenizer.token_ids)
     return Model(net, tokenizer)

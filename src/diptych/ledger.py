@@ -74,10 +74,7 @@ class Ledger:
 
     def to_json(self) -> list[dict[str, object]]:
         """The ledger for a machine: a list of {stage, what, count, total, examples}."""
-        return [
-            {"stage": stage, "what": what, "count": e.count, "total": e.total, "examples": e.examples}
-            for stage, what, e in self
-        ]
+        return [{"stage": stage, "what": what, "count": e.count, "total": e.total, "examples": e.examples} for stage, what, e in self]
 
     @classmethod
     def from_json(cls, rows: list[dict]) -> "Ledger":

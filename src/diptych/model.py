@@ -62,9 +62,7 @@ class Model:
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
 
-    def logits(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, decoder_input_ids: Tensor | None = None
-    ) -> Tensor:
+    def logits(self, input_ids: Tensor, attention_mask: Tensor | None = None, decoder_input_ids: Tensor | None = None) -> Tensor:
         """The raw answers of the model's head.
 
         Args:

@@ -84,7 +84,11 @@ def pretrain_recipe(
     show.tell({"kind": "stage", "text": _("reading the text")})
     training, _held = corpus.split(recipe.task.held_out)
     tokenizer = base.tokenizer if base else make_tokenizer(recipe, training, task.panel, ledger)
-    net = base.net if base else create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
+    net = (
+        base.net
+        if base
+        else create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
+    )
     net.set_config(token_ids=tokenizer.token_ids)
     recipe = resolve(recipe, net)
     workspace = Workspace(recipe.run.out, recipe.to_dict(), resume=resume, overwrite=overwrite) if recipe.run.out else None
@@ -165,7 +169,14 @@ def _train(
     net.to(runtime.device(recipe.run.device))
     parameters = sum(parameter.numel() for parameter in net.parameters())
     about = _("{family} with {parameters:,} parameters, {tokens:,} tokens of text, {held:,} held out")
-    tell.tell({"kind": "stage", "text": about.format(family=net.config.family, parameters=parameters, tokens=tokens.train.num_tokens, held=tokens.held_out.num_tokens)})
+    tell.tell(
+        {
+            "kind": "stage",
+            "text": about.format(
+                family=net.config.family, parameters=parameters, tokens=tokens.train.num_tokens, held=tokens.held_out.num_tokens
+            ),
+        }
+    )
     net, outcome = train(net, task, examples, held_out, compose(recipe.train.regime), training_plan(recipe, workspace), tell, resume=resume)
     model = Model(net, model.tokenizer)
     if outcome.stopped == "interrupted":

@@ -59,9 +59,7 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
         filled["dropout"] = 0.0 if is_pretraining else 0.1
     run = recipe.run
     precision = runtime.best_precision() if run.precision == "auto" else run.precision
-    return recipe.model_copy(
-        update={"train": train.model_copy(update=filled), "run": run.model_copy(update={"precision": precision})}
-    )
+    return recipe.model_copy(update={"train": train.model_copy(update=filled), "run": run.model_copy(update={"precision": precision})})
 
 
 def set_dropout(net: Any, train: TrainSettings) -> None:
@@ -123,7 +121,9 @@ def command_of(recipe: Recipe, verb: str, source: Any) -> str:
     out = recipe.run.out or "my-model"
     text = source if isinstance(source, str) else None
     parts = ["diptych", verb, f"{out}/diptych/recipe.yaml", "--out", f"{out}-again"]
-    return " ".join(shlex.quote(part) for part in parts) + ("" if text or source is None else "  # " + _("the text was handed over in Python"))
+    return " ".join(shlex.quote(part) for part in parts) + (
+        "" if text or source is None else "  # " + _("the text was handed over in Python")
+    )
 
 
 def write_run(workspace: Workspace, model: Model, ledger: Ledger, facts: dict[str, Any]) -> None:
@@ -145,5 +145,3 @@ def interrupted(recipe: Recipe, verb: str) -> str:
     if recipe.run.out is None:
         return _("Interrupted. There was no --out, so nothing was kept.")
     return _("Interrupted and saved. Go on with: {command}").format(command=again)
-
-

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
 
+import io
 import json
 import os
 import sys
@@ -68,7 +69,7 @@ use.add_to(app)
 def run(arguments: list[str] | None = None) -> None:
     """The entry point: run a command, and turn what goes wrong into a sentence and an exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["--version"]:

@@ -156,8 +156,8 @@ def _carry_out(
 
 
 def _print_scores(done: Any) -> None:
-    from diptych.cli.tables import print_table
     from diptych.evaluation.intervals import Scores
+    from diptych.report.terminal import print_table
 
     comparison = getattr(done, "comparison", None)
     systems: list[tuple[str, Scores]] = [(system.name, system.scores) for system in comparison.systems] if comparison else []

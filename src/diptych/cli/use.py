@@ -48,7 +48,9 @@ def next_(model: Folder, text: Annotated[str, typer.Argument(help="The text so f
     _print_candidates([api.load(model).next(text, top)], as_json)
 
 
-def fill(model: Folder, text: Annotated[str, typer.Argument(help="A text with [MASK] in it.")], top: Top = 5, as_json: Json = False) -> None:
+def fill(
+    model: Folder, text: Annotated[str, typer.Argument(help="A text with [MASK] in it.")], top: Top = 5, as_json: Json = False
+) -> None:
     """The most probable tokens for each blank."""
     from diptych import api
 
@@ -90,7 +92,7 @@ def evaluate(
 ) -> None:
     """Scores on data that the model was not trained on, with 95 % intervals."""
     from diptych import api
-    from diptych.cli.tables import print_table
+    from diptych.report.terminal import print_table
 
     found = api.load(model)
     name = task or api.task_of(found)
@@ -165,7 +167,11 @@ def _inputs(texts: list[str] | None, file: str | None, column: str | None) -> It
 
 def _print_candidates(places: list, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([[{"token": c.token, "probability": c.probability, "id": c.id} for c in place] for place in places], ensure_ascii=False))
+        print(
+            json.dumps(
+                [[{"token": c.token, "probability": c.probability, "id": c.id} for c in place] for place in places], ensure_ascii=False
+            )
+        )
         return
     for number, place in enumerate(places, 1):
         if len(places) > 1:

@@ -38,7 +38,12 @@ def write_card(path: Path, data: CardData) -> Path:
 
 def render(data: CardData) -> str:
     """The card as Markdown with Hugging Face's front matter."""
-    front: dict[str, object] = {"language": list(data.languages), "pipeline_tag": data.task, "tags": ["diptych"], "library_name": "transformers"}
+    front: dict[str, object] = {
+        "language": list(data.languages),
+        "pipeline_tag": data.task,
+        "tags": ["diptych"],
+        "library_name": "transformers",
+    }
     if data.parent:
         front["base_model"] = data.parent
     lines = ["---", yaml.safe_dump(front, allow_unicode=True, sort_keys=False).strip(), "---", "", f"# {data.name}", "", data.what, ""]

@@ -46,7 +46,7 @@ def _short(label: str) -> str:
     return label if len(label) <= 18 else label[:17] + "…"
 
 
-def _figure(width: float, height: float):  # noqa: ANN202 (matplotlib is imported here and nowhere earlier)
+def _figure(width: float, height: float):
     import matplotlib
 
     matplotlib.use("Agg")
@@ -67,7 +67,7 @@ def _figure(width: float, height: float):  # noqa: ANN202 (matplotlib is importe
     return figure, axes
 
 
-def _svg(figure) -> str:  # noqa: ANN001
+def _svg(figure) -> str:
     import logging
 
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)

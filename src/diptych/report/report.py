@@ -116,7 +116,8 @@ def _table(systems: Sequence[TableRow]) -> str:
             cells += f"<td>{_seconds(system.seconds)}</td><td>{_bytes(system.size_bytes)}</td><td>{_milliseconds(system.milliseconds)}</td>"
         rows.append(f'<tr{" class=main" if number == 0 else ""}><th scope="row">{escape(_(system.name))}</th>{cells}</tr>')
     note = _("in brackets: the interval that holds the value with 95 % confidence (bootstrap)")
-    return f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div><p class="note">{escape(note)}</p>'
+    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div class="wide">{table}</div><p class="note">{escape(note)}</p>'
 
 
 def _score_cell(score: Score | None) -> str:
@@ -143,11 +144,10 @@ def _mistakes(mistakes: Sequence[tuple[str, str, str, float]]) -> str:
 
 
 def _words(top_words: Mapping[str, Sequence[tuple[str, float]]]) -> str:
-    return "".join(
-        f'<p><b>{escape(label)}</b> {" ".join(f"<span class=word>{escape(word)} <i>{weight:+.2f}</i></span>" for word, weight in words)}</p>'
-        for label, words in top_words.items()
-        if words
-    )
+    def spans(words: Sequence[tuple[str, float]]) -> str:
+        return " ".join(f"<span class=word>{escape(word)} <i>{weight:+.2f}</i></span>" for word, weight in words)
+
+    return "".join(f"<p><b>{escape(label)}</b> {spans(words)}</p>" for label, words in top_words.items() if words)
 
 
 def _curve(events: Sequence[Event]) -> str:
@@ -166,7 +166,8 @@ def _guesses(guesses: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> str:
     blocks = []
     for text, tokens in guesses:
         bars = "".join(
-            f'<tr><td>{escape(token.strip() or repr(token))}</td><td class="bar"><span style="width:{100 * chance:.1f}%"></span></td><td>{chance:.3f}</td></tr>'
+            f"<tr><td>{escape(token.strip() or repr(token))}</td>"
+            f'<td class="bar"><span style="width:{100 * chance:.1f}%"></span></td><td>{chance:.3f}</td></tr>'
             for token, chance in tokens
         )
         blocks.append(f'<p class="prompt">{escape(text)}</p><table class="bars">{bars}</table>')
@@ -174,7 +175,11 @@ def _guesses(guesses: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> str:
 
 
 def _lineage(steps: Sequence[tuple[str, str]]) -> str:
-    return "<ol class=lineage>" + "".join(f"<li><b>{escape(step)}</b><span>{escape(what)}</span></li>" for step, what in steps) + "</ol>" if steps else ""
+    return (
+        "<ol class=lineage>" + "".join(f"<li><b>{escape(step)}</b><span>{escape(what)}</span></li>" for step, what in steps) + "</ol>"
+        if steps
+        else ""
+    )
 
 
 def _ledger(ledger: Ledger | None) -> str:
@@ -214,7 +219,8 @@ body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.6 Georgia,"No
 main{max-width:46rem;margin:0 auto;padding:3rem 1.2rem 6rem}
 .brand{letter-spacing:.35em;text-transform:uppercase;font-size:.7rem;color:var(--main);margin:0}
 h1{font-weight:400;font-size:2rem;line-height:1.25;margin:.4rem 0 1.6rem;overflow-wrap:anywhere}
-h2{font-weight:600;font-size:.85rem;letter-spacing:.06em;color:var(--soft);border-bottom:1px solid var(--line);padding-bottom:.4rem;margin:2.6rem 0 1rem}
+h2{font-weight:600;font-size:.85rem;letter-spacing:.06em;color:var(--soft);margin:2.6rem 0 1rem}
+h2{border-bottom:1px solid var(--line);padding-bottom:.4rem}
 .verdict{font-size:1.35rem;line-height:1.45;margin:0 0 .6rem}
 .caveat,.note{color:var(--soft);font-size:.9rem;margin:.4rem 0}
 .wide{overflow-x:auto}figure{margin:0}figure svg{max-width:100%;height:auto}
@@ -231,6 +237,7 @@ blockquote{margin:0 0 1rem;padding:.2rem 0 .2rem 1rem;border-left:2px solid var(
 .lineage li{flex:1 1 8rem;border:1px solid var(--line);border-top:2px solid var(--main);padding:.5rem .7rem;overflow-wrap:anywhere}
 .lineage b{display:block;font-size:.75rem;color:var(--soft);font-weight:600}.lineage span{font-size:.9rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.3rem 1.2rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-pre{background:var(--wash);padding:.8rem 1rem;overflow-x:auto;font:13px/1.5 ui-monospace,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
+pre{background:var(--wash);padding:.8rem 1rem;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}
+pre{font:13px/1.5 ui-monospace,Menlo,Consolas,monospace}
 ul{padding-left:1.1rem}@media print{body{background:#fff}main{padding-top:0}}
 """

@@ -71,14 +71,12 @@ class Classification(HeadTask):
     def prepare(self, net: Any, seed: int) -> None:
         net.ensure_head("classes", labels=self.labels, seed=seed)
 
-    def examples(
-        self, source: Iterable[LabelledRow], tokenizer: Tokenizer, context_length: int, ledger: Ledger
-    ) -> LabelledTexts:
+    def examples(self, source: Iterable[LabelledRow], tokenizer: Tokenizer, context_length: int, ledger: Ledger) -> LabelledTexts:
         rows = list(source)
         if not self.labels:
             self.labels = label_set(rows)
         numbers = {label: number for number, label in enumerate(self.labels)}
-        gold = np.array([numbers.get(row.label, -1) for row in rows], dtype=np.int64)
+        gold = np.array([numbers.get(row.label or "", -1) for row in rows], dtype=np.int64)
         unseen = [row for row, number in zip(rows, gold, strict=True) if number < 0 and row.label is not None]
         for row in unseen:
             ledger.add("labels", "rows whose label was not seen in training: they cannot be predicted right", where=row.where)
@@ -188,5 +186,3 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
             chunk = []
     if chunk:
         yield chunk
-
-

@@ -31,7 +31,7 @@ class MaskedLMSettings(LanguageSettings):
     """`task: {name: masked-lm, text: corpus/}`"""
 
     name: Literal["masked-lm"] = "masked-lm"
-    mask_rate: float = Field(0.15, gt=0, lt=1)
+    mask_rate: float = Field(default=0.15, gt=0, lt=1)
     nsp: bool | None = None
     """Judge whether B follows A as well; None does so where the corpus has at least two documents."""
 
@@ -90,7 +90,7 @@ class MaskedLM(HeadTask):
         missing = [name for name in ("mask", "cls", "sep") if getattr(tokenizer, f"{name}_id") is None]
         if missing:
             raise DataError("E203", missing=", ".join(missing))
-        self.tokenizer = tokenizer
+        self._mask_id = tokenizer.mask_id or 0
         self._special = np.array(sorted(tokenizer.special_ids), dtype=np.int64)
         self._ordinary = np.setdiff1d(np.arange(tokenizer.vocab_size), self._special)
         nsp = source.num_documents > 1 if self.settings.nsp is None else self.settings.nsp
@@ -149,7 +149,7 @@ class MaskedLM(HeadTask):
         fate = draw.random(len(chosen))
         others = draw.choice(self._ordinary, len(chosen)) if len(chosen) else chosen
         shown = tokens.copy()
-        shown[chosen] = np.where(fate < 0.8, self.tokenizer.mask_id, np.where(fate < 0.9, others, tokens[chosen]))
+        shown[chosen] = np.where(fate < 0.8, self._mask_id, np.where(fate < 0.9, others, tokens[chosen]))
         asked = np.zeros(len(tokens), dtype=bool)
         asked[chosen] = True
         start = 0

@@ -202,7 +202,7 @@ class LanguageSettings(Settings):
     column: str | None = None
     """The column of a table or JSON that holds the text; None guesses it and says so."""
     encoding: str | None = None
-    held_out: float = Field(0.05, ge=0, lt=1)
+    held_out: float = Field(default=0.05, ge=0, lt=1)
     """The share of the documents that is kept for evaluation, by fingerprint."""
     group: str | None = None
     """A column whose groups (a customer, a patient) stay on one side of the split."""

@@ -219,9 +219,10 @@ def _as_paths(source: Any) -> list[Path] | None:
         return _expand(str(source))
     if isinstance(source, str):
         return _expand(source)
-    if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
-        if all(isinstance(item, Path) or _looks_like_path(item) for item in source):
-            return [path for item in source for path in _expand(str(item))]
+    if not isinstance(source, list | tuple) or not source:
+        return None
+    if all(isinstance(item, Path) or (isinstance(item, str) and _looks_like_path(item)) for item in source):
+        return [path for item in source for path in _expand(str(item))]
     return None
 
 

@@ -1,6 +1,7 @@
 """Documents once each: equal ones by fingerprint, nearly equal ones by MinHash (Broder 1997)."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from diptych.errors import MachineError
 from diptych.ledger import Ledger
@@ -40,9 +41,9 @@ class _Near:
             import rensa
         except ImportError:
             raise MachineError("E901", package="rensa", command="pip install rensa") from None
-        self._rensa = rensa
-        self._index = rensa.RMinHashLSH(threshold=threshold, num_perm=NUM_HASHES, num_bands=16)
-        self._hashes: dict[int, object] = {}
+        self._rensa: Any = rensa
+        self._index = self._rensa.RMinHashLSH(threshold=threshold, num_perm=NUM_HASHES, num_bands=16)
+        self._hashes: dict[int, Any] = {}
         self._threshold = threshold
 
     def has(self, text: str) -> bool:
@@ -50,7 +51,7 @@ class _Near:
         minhash = self._rensa.RMinHash(num_perm=NUM_HASHES, seed=1)
         minhash.update(shingles(text))
         for candidate in self._index.query(minhash):
-            if self._hashes[candidate].jaccard(minhash) >= self._threshold:  # type: ignore[attr-defined]
+            if self._hashes[candidate].jaccard(minhash) >= self._threshold:
                 return True
         number = len(self._hashes)
         self._hashes[number] = minhash

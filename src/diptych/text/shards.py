@@ -71,7 +71,9 @@ class TokenShards:
         return self.tokens[self.borders[number] : self.borders[number + 1]]
 
 
-def write_shards(documents: Iterable[Document], tokenizer: Tokenizer, folder: Path, *, separator: int | None, ledger: Ledger) -> TokenShards:
+def write_shards(
+    documents: Iterable[Document], tokenizer: Tokenizer, folder: Path, *, separator: int | None, ledger: Ledger
+) -> TokenShards:
     """Cut every document into tokens and write them to `folder`, as a stream.
 
     Args:

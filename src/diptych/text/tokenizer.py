@@ -294,7 +294,9 @@ def _build(kind: Kind, vocab_size: int, panel: Panel, specials: Sequence[str], l
         common["special_tokens"] = [*specials, unknown]
     if kind == "wordpiece":
         backend = tokenizers.Tokenizer(models.WordPiece(unk_token=unknown))  # type: ignore[call-arg]
-        backend.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase)
+        backend.normalizer = normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
+        )
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         backend.decoder = decoders.WordPiece()
         # Rare Chinese characters come last in a frequency list and must not push out the words.

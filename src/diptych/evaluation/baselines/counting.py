@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,24 +41,28 @@ def bag_of_words(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> 
     """Word counts and logistic regression."""
     from sklearn.feature_extraction.text import CountVectorizer
 
-    return _fit("bag of words", CountVectorizer(analyzer=features, min_df=2 if len(texts) > 50 else 1, dtype=np.float32), texts, labels, seed)
+    return _fit("bag of words", CountVectorizer(**_counting(texts)), texts, labels, seed)
 
 
 def tfidf(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> Baseline:
     """TF-IDF (Spärck Jones 1972) with sublinear counts, and logistic regression."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(analyzer=features, min_df=2 if len(texts) > 50 else 1, sublinear_tf=True, dtype=np.float32)
-    return _fit("TF-IDF", vectorizer, texts, labels, seed)
+    return _fit("TF-IDF", TfidfVectorizer(sublinear_tf=True, **_counting(texts)), texts, labels, seed)
+
+
+def _counting(texts: Sequence[str]) -> dict[str, Any]:
+    """What both vectorizers are told; a word of one text only says little, unless there are few texts."""
+    return {"analyzer": features, "min_df": 2 if len(texts) > 50 else 1, "dtype": np.float32}
 
 
 def features(text: str) -> list[str]:
     """What is counted of a text: words and pairs of them; of Chinese also single characters and pairs of them."""
     words = word_list(text)
-    counted = words + [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    counted = words + [f"{first} {second}" for first, second in pairwise(words)]
     wide = [character if is_wide(character) else " " for character in text]
     if any(character != " " for character in wide):
-        pairs = (first + second for first, second in zip(wide, wide[1:], strict=False) if first != " " and second != " ")
+        pairs = (first + second for first, second in pairwise(wide) if first != " " and second != " ")
         counted += [character for character in wide if character != " "]
         counted += [pair for pair in pairs if pair not in words]
     return counted

@@ -58,9 +58,7 @@ class Family:
         ]
         rules = [Rule(f"body.{r.ours}", tuple(f"{self.prefix}.{n}" for n in r.theirs), r.is_transposed, r.is_optional) for r in rules]
         for head in heads:
-            rules += [
-                Rule(f"heads.{head}.{r.ours}", r.theirs, r.is_transposed, r.is_optional) for r in self.heads.get(head, ())
-            ]
+            rules += [Rule(f"heads.{head}.{r.ours}", r.theirs, r.is_transposed, r.is_optional) for r in self.heads.get(head, ())]
         return rules
 
     def canonical(self, names: Iterable[str]) -> dict[str, str]:
