@@ -90,7 +90,7 @@ class MaskedLM(HeadTask):
         missing = [name for name in ("mask", "cls", "sep") if getattr(tokenizer, f"{name}_id") is None]
         if missing:
             raise DataError("E203", missing=", ".join(missing))
-        self._mask_id = tokenizer.mask_id or 0
+        self.tokenizer, self._mask_id = tokenizer, tokenizer.mask_id or 0
         self._special = np.array(sorted(tokenizer.special_ids), dtype=np.int64)
         self._ordinary = np.setdiff1d(np.arange(tokenizer.vocab_size), self._special)
         nsp = source.num_documents > 1 if self.settings.nsp is None else self.settings.nsp
