@@ -6,6 +6,7 @@ The names below load what they need on first use, so that importing this package
 """
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -13,7 +14,6 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": "api",
     "create": "api",
-    "models": "api",
     "pretrain": "api",
     "finetune": "api",
     "evaluate": "api",
@@ -30,7 +30,7 @@ _HOMES = {
     "set_language": "messages",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+__all__ = [*sorted([*_HOMES, "models"]), "__version__"]
 
 if TYPE_CHECKING:
     from diptych.api import create, evaluate, finetune, load, models, pretrain, run
@@ -43,6 +43,16 @@ if TYPE_CHECKING:
     from diptych.recipe import Recipe
     from diptych.text.corpus import Corpus
     from diptych.text.tokenizer import Tokenizer
+
+
+class _Listing(ModuleType):
+    """`diptych.models` is a package, and `dt.models("gpt-*")` lists what it can make: importing the one must not hide the other."""
+
+    def __call__(self, pattern: str = "*") -> list[str]:
+        return import_module("diptych.api").models(pattern)
+
+
+import_module("diptych.models").__class__ = _Listing
 
 
 def __getattr__(name: str) -> Any:

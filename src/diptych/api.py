@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych import runtime
-from diptych.errors import RecipeError
+from diptych.config import RunSettings, TrainSettings, nearest
+from diptych.errors import RecipeError, UsageError
 from diptych.evaluation.evaluate import score_language, score_predictions
 from diptych.evaluation.intervals import Scores
 from diptych.finetuning import Finetuned, finetune_recipe
@@ -22,25 +23,13 @@ from diptych.pretraining import Pretrained, make_tokens, pretrain_recipe
 from diptych.recipe import Recipe, build
 from diptych.running import load_model
 from diptych.tasks import PRETRAINING, task_class
+from diptych.tasks.classification import UNSEEN_LABEL
 from diptych.tasks.tables import read_labelled
 from diptych.text.corpus import Corpus
 from diptych.training.progress import Listener, Several, display
 
-TRAIN_FIELDS = (
-    "steps",
-    "epochs",
-    "tokens",
-    "minutes",
-    "seed",
-    "batch_size",
-    "lr",
-    "schedule",
-    "regime",
-    "dropout",
-    "patience",
-    "evaluations",
-)
-RUN_FIELDS = ("out", "device", "precision", "threads", "checkpoint_steps", "cache")
+SWITCHES = ("resume", "overwrite")
+"""Keyword arguments that are no part of a recipe: what to do with what lies in `out` already."""
 
 
 def load(name: str | Path) -> Model:
@@ -68,15 +57,20 @@ def models(pattern: str = "*") -> list[str]:
 def pretrain(base: str | Path, text: Any, *, task: str | None = None, verbose: bool = False, **settings: Any) -> Model:
     """Train on running text: a preset anew, or a folder further.
 
+    How it went, and what cannot be said of the result, is in `pretrained`, an attribute of the model.
+
     Args:
         base: a preset ("gpt-mini") or a model folder.
         text: files, folders, patterns, strings or a `Corpus`.
         task: "causal-lm" or "masked-lm"; guessed from the base.
         settings: budget (`minutes`, `steps`, `epochs`, `tokens`), `out`, `lr` and so on; a dictionary for a part of the
-            recipe (`train={...}`) works as well.
+            recipe (`train={...}`) works as well. `resume` and `overwrite` say what becomes of what lies in `out`.
     """
-    recipe = _recipe(base, task or panel_task(base), settings)
-    return pretrain_recipe(recipe, text, listener=_listener(verbose=verbose), overwrite=bool(settings.get("overwrite"))).model
+    named, source = _named_files(text)
+    recipe = _recipe(base, task or panel_task(base), settings, text=named)
+    done = pretrain_recipe(recipe, source, listener=_listener(verbose=verbose), **_switches(settings))
+    done.model.pretrained = done  # type: ignore[attr-defined]
+    return done.model
 
 
 def finetune(base: str | Path, data: Any, *, task: str | None = None, verbose: bool = False, **settings: Any) -> Model:
@@ -87,8 +81,9 @@ def finetune(base: str | Path, data: Any, *, task: str | None = None, verbose: b
     name = task or ("classification" if _is_table(data) else panel_task(base))
     if name in PRETRAINING:
         return pretrain(base, data, task=name, verbose=verbose, **settings)
-    recipe = _recipe(base, name, settings)
-    done = finetune_recipe(recipe, data, listener=_listener(verbose=verbose), overwrite=bool(settings.get("overwrite")))
+    named, source = _named_files(data)
+    recipe = _recipe(base, name, settings, data=named)
+    done = finetune_recipe(recipe, source, listener=_listener(verbose=verbose), **_switches(settings))
     done.model.finetuned = done  # type: ignore[attr-defined]
     return done.model
 
@@ -100,24 +95,20 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
         task: "causal-lm", "masked-lm" or "classification"; None for what the model's head does.
         data: text for a language model, a table with labels for a classifier.
         settings: fields of the task, for example `text="review", label="stars"`.
+
+    Returns:
+        The scores by name; their `ledger` says what was cut, dropped or could not be right.
+
+    Raises:
+        UsageError E602, E606, E609: the model has no head for this task. E702: there is no text in `data`.
     """
     runtime.prepare()
     found = model if isinstance(model, Model) else load_model(model)
     name = task or task_of(found)
-    schema = task_class(name).Settings
-    if name == "classification":
-        rows, _columns = read_labelled(data, Ledger(), **settings)
-        inputs: list[Any] = [row.texts[0] if len(row.texts) == 1 else row.texts for row in rows]
-        predicted = [prediction.label for prediction in found.predictions(inputs)]
-        return score_predictions([row.label or "" for row in rows], predicted, found.config.labels)
-    settings.setdefault("clean", {"dedup": "none"})
-    recipe = build({"model": {"base": "–"}, "task": {"name": name, "held_out": 0.0, **settings}})
-    corpus = data if isinstance(data, Corpus) else Corpus(data, text=recipe.task.column, encoding=recipe.task.encoding)
-    chosen = task_class(name)(recipe.task if isinstance(recipe.task, schema) else schema())
-    tokens = make_tokens(recipe, corpus, found.tokenizer, chosen, Ledger()).train
-    examples = chosen.examples(tokens, found.tokenizer, found.config.context_length, Ledger())
-    chosen.heads = tuple(head for head in chosen.heads if head in found.net.heads)
-    return score_language(found.net, chosen, examples, tokens)
+    ledger = Ledger()
+    scores = _score_table(found, data, ledger, settings) if name == "classification" else _score_text(found, name, data, ledger, settings)
+    scores.ledger = ledger
+    return scores
 
 
 def run(recipe: Recipe | Mapping[str, Any], source: Any = None, **options: Any) -> Pretrained | Finetuned:
@@ -141,32 +132,76 @@ def task_of(model: Model) -> str:
     return "causal-lm" if model.config.is_causal else "masked-lm"
 
 
-def _recipe(base: str | Path, task: str, settings: dict[str, Any]) -> Recipe:
+def _score_table(model: Model, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
+    if "classes" not in model.net.heads:
+        raise UsageError("E609")
+    rows, _columns = read_labelled(data, ledger, **settings)
+    inputs: list[Any] = [row.texts[0] if len(row.texts) == 1 else row.texts for row in rows]
+    predicted = [prediction.label for prediction in model.predictions(inputs, ledger)]
+    for row in rows:
+        if row.label not in model.config.labels:
+            ledger.add("labels", UNSEEN_LABEL, total=len(rows), where=row.where)
+    return score_predictions([row.label or "" for row in rows], predicted, model.config.labels)
+
+
+def _score_text(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
+    is_causal = name == "causal-lm"
+    if model.config.is_causal != is_causal or "lm" not in model.net.heads:
+        raise UsageError("E602" if is_causal else "E606", family=model.config.family)
+    # A text that occurs twice counts twice, and a head that the model lacks is not asked.
+    usual: dict[str, Any] = {"held_out": 0.0, "clean": {"dedup": "none"}}
+    if not is_causal and "nsp" not in model.net.heads:
+        usual["nsp"] = False
+    recipe = build({"model": {"base": "–"}, "task": {"name": name, **usual, **settings}})
+    corpus = data if isinstance(data, Corpus) else Corpus(data, text=recipe.task.column, encoding=recipe.task.encoding)
+    task = task_class(name)(recipe.task)
+    tokens = make_tokens(recipe, corpus, model.tokenizer, task, ledger).train
+    if not tokens.num_documents:
+        raise UsageError("E702")
+    examples = task.examples(tokens, model.tokenizer, model.config.context_length, ledger)
+    return score_language(model.net, task, examples, tokens)
+
+
+def _recipe(base: str | Path, task: str, settings: dict[str, Any], **files: Any) -> Recipe:
     """Keyword arguments as a recipe: a name goes to the part that knows it."""
     start = "preset" if str(base) in presets.list_presets() else "base"
-    parts: dict[str, dict[str, Any]] = {"model": {start: str(base)}, "task": {"name": task}, "train": {}, "run": {}}
+    parts: dict[str, dict[str, Any]] = {"model": {start: str(base)}, "task": {"name": task, **files}, "train": {}, "run": {}}
     task_fields = task_class(task).Settings.model_fields
+    train_fields, run_fields = TrainSettings.model_fields, RunSettings.model_fields
     for name, value in settings.items():
         if name in parts and isinstance(value, Mapping):
             parts[name].update(value)
-        elif name in TRAIN_FIELDS:
+        elif name in train_fields:
             parts["train"][name] = value
-        elif name in RUN_FIELDS:
+        elif name in run_fields:
             parts["run"][name] = str(value) if name in ("out", "cache") else value
         elif name == "tokenizer" or name == "sizes":
             parts["model"][name] = value
         elif name in task_fields:
             parts["task"][name] = value
-        elif name != "overwrite":
-            from diptych.config import nearest
-
-            known = (*TRAIN_FIELDS, *RUN_FIELDS, *task_fields, "tokenizer", "sizes")
+        elif name not in SWITCHES:
+            known = (*train_fields, *run_fields, *task_fields, *SWITCHES, "tokenizer", "sizes")
             raise RecipeError("E402", where=f"{task}", key=name, hint=nearest(name, known))
     return build(parts)
 
 
+def _switches(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: bool(settings.get(name)) for name in SWITCHES}
+
+
+def _named_files(data: Any) -> tuple[str | list[str] | None, Any]:
+    """(the names that a recipe can keep, or what has to be handed over beside it)."""
+    if isinstance(data, str | Path):
+        return str(data), None
+    if isinstance(data, list | tuple) and data and all(isinstance(item, Path) for item in data):
+        return [str(item) for item in data], None
+    return None, data
+
+
 def _is_table(data: Any) -> bool:
-    """Whether `data` has labels beside its texts: anything but plain strings and text files."""
+    """Whether `data` has labels beside its texts: anything but a corpus, plain strings and text files."""
+    if isinstance(data, Corpus):
+        return False
     if isinstance(data, str | Path):
         return Path(data).suffix.lower() not in (".txt", ".md") and not Path(data).is_dir()
     return not (isinstance(data, Sequence) and all(isinstance(item, str) for item in data))

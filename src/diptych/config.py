@@ -9,21 +9,24 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from diptych.errors import RecipeError
-from diptych.messages import _
+from diptych.messages import _, mark
 
 T = TypeVar("T", bound="Settings")
+Share = Annotated[float, Field(ge=0, lt=1)]
+Names = Annotated[list[str], WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})]
+"""A list of names, or some in a row with commas between them."""
 
 
 class Settings(BaseModel):
     """One part of a recipe: frozen, strict, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class TokenizerSettings(Settings):
@@ -88,13 +91,13 @@ class TrainSettings(Settings):
     """wsd only: the share of the budget, at its end, over which the learning rate falls linearly."""
     final_lr: float = Field(default=0.0, ge=0, le=1)
     """The learning rate at the end, as a share of the peak."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Share, Share] = (0.9, 0.98)
     weight_decay: float = Field(default=0.1, ge=0)
     clip: float = Field(default=1.0, ge=0)
     """Gradients longer than this are shortened to it; 0 leaves them alone."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """None is 0 in pretraining, where text is rarely seen twice, and 0.1 in fine-tuning."""
-    regime: list[str] = []
+    regime: Names = []
     """Wrappers of the plain step, outermost last: `frozen` trains the heads alone."""
     evaluations: int | None = Field(default=None, ge=0)
     """How often the held-out part is looked at, spread over the budget; None is 10 in pretraining and 4 in fine-tuning."""
@@ -108,7 +111,9 @@ class TrainSettings(Settings):
             return data
         data = dict(data)
         if isinstance(data.get("regime"), str):
-            data["regime"] = [name for name in data["regime"].split(",") if name and name != "plain"]
+            data["regime"] = [name.strip() for name in data["regime"].split(",") if name.strip()]
+        if isinstance(data.get("regime"), list):
+            data["regime"] = [name for name in data["regime"] if name != "plain"]
         if isinstance(data.get("betas"), list):
             data["betas"] = tuple(data["betas"])
         return data
@@ -162,13 +167,18 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         data = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError("E401", path=path, problem=getattr(error, "strerror", None) or error) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark_ = getattr(error, "problem_mark", None)
-        line = f", line {mark_.line + 1}" if mark_ else ""
-        raise RecipeError("E401", path=f"{path}{line}", problem=getattr(error, "problem", error)) from None
+        where = _("{name}, line {number}").format(name=path, number=mark_.line + 1) if mark_ else path
+        raise RecipeError("E401", path=where, problem=getattr(error, "problem", error)) from None
     if not isinstance(data, dict):
         raise RecipeError("E401", path=path, problem=_("it holds no settings"))
     return data
+
+
+def to_yaml(data: Mapping[str, Any]) -> str:
+    """A mapping as a YAML file that `read_yaml` reads as the same: text that looks like a number is quoted."""
+    return yaml.dump(data, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
 
 
 def apply_sets(data: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
@@ -185,12 +195,14 @@ def apply_sets(data: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
             raise RecipeError("E404", item=item)
         place = result
         for name in names[:-1]:
-            place = place.setdefault(name, {})
+            if place.get(name) is None:
+                place[name] = {}
+            place = place[name]
             if not isinstance(place, dict):
                 raise RecipeError("E404", item=item)
         try:
             place[names[-1]] = yaml.load(value, Loader=_Loader)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             place[names[-1]] = value
     return result
 
@@ -205,33 +217,61 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 3e-4 for text and `no` for False; people who write settings mean a number and a word."""
+    """YAML 1.1 takes 3e-4 for text, `no` for False, 12:30 for 750 and 2024-07-01 for a day; people who write settings mean
+    a number, and words."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either kind of YAML would take for something else than text."""
+
+
+_REPLACED = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "timestamp")}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    first: [(tag, pattern) for tag, pattern in rules if tag not in _REPLACED]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:(?:\d[\d_]*)?\.\d+(?:[eE][-+]?\d+)?|\d[\d_]*\.(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.inf|\.nan)$"),
-    list("-+0123456789."),
-)
+_FLOAT = re.compile(r"^[-+]?(?:(?:\d[\d_]*)?\.\d+(?:[eE][-+]?\d+)?|\d[\d_]*\.(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.inf|\.nan)$")
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
 def _friendly(schema: type[BaseModel], error: ValidationError, where: str) -> RecipeError:
     problem = error.errors()[0]
-    names = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "tagged-union"))]
+    names = [str(part) for part in problem["loc"] if str(part) not in _KINDS and not str(part).startswith(("function-", "tagged-union"))]
     path = ".".join(names)
     if problem["type"] == "extra_forbidden":
         return RecipeError("E402", where=where, key=path, hint=nearest(names[-1], _known_keys(schema, names[:-1])))
-    if problem["type"] == "missing":
+    if problem["type"] == "missing" and isinstance(problem["loc"][-1], str):
         return RecipeError("E405", where=where, key=path)
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in _PROBLEMS:
+        limits = {name: f"{value:.15g}" if isinstance(value, float) else value for name, value in problem.get("ctx", {}).items()}
+        message = _(_PROBLEMS[problem["type"]]).format(**limits)
     found = problem.get("input")
-    shown = _("the settings") if isinstance(found, dict) else repr(found)
+    shown = "{" + ", ".join(f"{key}: {value}" for key, value in found.items()) + "}" if isinstance(found, dict) else repr(found)
     return RecipeError("E403", where=where, key=path or _("the recipe"), value=shown, problem=message)
+
+
+_KINDS = ("int", "float", "str", "bool", "list[str]", "[key]")
+"""What pydantic adds to the place where a value may be of several kinds."""
+_PROBLEMS = {
+    "int_type": mark("Input should be a valid integer"),
+    "float_type": mark("Input should be a valid number"),
+    "string_type": mark("Input should be a valid string"),
+    "bool_type": mark("Input should be a valid boolean"),
+    "list_type": mark("Input should be a valid list"),
+    "tuple_type": mark("Input should be a valid tuple"),
+    "dict_type": mark("Input should be a valid dictionary"),
+    "model_type": mark("Input should be a valid dictionary or instance of {class_name}"),
+    "literal_error": mark("Input should be {expected}"),
+    "greater_than": mark("Input should be greater than {gt}"),
+    "greater_than_equal": mark("Input should be greater than or equal to {ge}"),
+    "less_than": mark("Input should be less than {lt}"),
+    "less_than_equal": mark("Input should be less than or equal to {le}"),
+}
+"""Pydantic's own words, which it says in English alone."""
 
 
 def _known_keys(schema: type[BaseModel], path: list[str]) -> list[str]:

@@ -7,7 +7,10 @@ Codes: E1xx text and data, E2xx tokenizers and packing, E3xx models and folders,
 E5xx training, E6xx generating and predicting, E7xx evaluation and reports, E9xx the machine.
 """
 
+import errno
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from diptych.messages import _, mark
 
@@ -33,6 +36,9 @@ class DiptychError(Exception):
         self.code = code
         self.values = values
         super().__init__(code, values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self.code, **self.values), ()
 
     @property
     def what(self) -> str:
@@ -68,6 +74,14 @@ class UsageError(DiptychError):
 
 class MachineError(DiptychError):
     """The machine lacks something: space, a package, a device."""
+
+
+def of_system(error: OSError, path: object = None) -> MachineError:
+    """What the system refused, as an error that says where and what to do: a full disk, a missing right, a file in the way."""
+    name = path or error.filename or "?"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MachineError("E902", path=name)
+    return MachineError("E904", path=name, problem=error.strerror or error)
 
 
 CATALOGUE: dict[str, Message] = {
@@ -108,6 +122,10 @@ CATALOGUE: dict[str, Message] = {
         mark("{path} is a parquet file, and the package pyarrow is not installed."),
         mark("Install it with: pip install pyarrow"),
     ),
+    "E110": Message(
+        mark("{path} cannot be read: {problem}."),
+        mark("The file is damaged or was cut short; copy or download it again."),
+    ),
     "E121": Message(
         mark('{where}: the label column "{column}" is empty.'),
         mark("Fill it, or drop such rows with --set task.empty_labels=drop ({count:,} of {total:,} rows)."),
@@ -128,6 +146,10 @@ CATALOGUE: dict[str, Message] = {
         mark("{name}: no column can be taken for the {missing}; there are {columns}."),
         mark("Name the columns with --set task.text=… and --set task.label=…"),
     ),
+    "E135": Message(
+        mark("The labels are {count:,} different numbers in {total:,} rows, from {first} to {last}: a measurement, not classes."),
+        mark("Name another column with --set task.label=…, or put the numbers into a few classes first, such as low and high."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),
@@ -144,6 +166,10 @@ CATALOGUE: dict[str, Message] = {
     "E204": Message(
         mark("Next-sentence prediction needs passages of other documents, and this corpus is one document."),
         mark("Add documents, or leave it out with --set task.nsp=false."),
+    ),
+    "E205": Message(
+        mark("A unigram tokenizer has a token for each of the {count:,} characters of this text, and {size:,} tokens are too few."),
+        mark("Ask for more with vocab_size, or take another kind: bpe, wordpiece or characters."),
     ),
     "E211": Message(
         mark("The tokens in {path} are damaged or were cut short."),
@@ -276,6 +302,18 @@ CATALOGUE: dict[str, Message] = {
         mark("The loss is no longer a number at step {step} (learning rate {lr}). The state of step {good} is kept."),
         mark("Resume with a lower learning rate, for example --resume --set train.lr={lower}, or a longer warm-up."),
     ),
+    "E504": Message(
+        mark("The loss is no longer a number at step {step} (learning rate {lr}), and this run keeps no checkpoints."),
+        mark("Train again with a lower learning rate, for example {lower}, or a longer warm-up."),
+    ),
+    "E505": Message(
+        mark("With the regime {regime} nothing is left to train: this model's {heads} has no weights of its own."),
+        mark("Leave train.regime out; a head that shares the embedding's matrix cannot learn alone."),
+    ),
+    "E506": Message(
+        mark("{path} was started with other text or other rows."),
+        mark("Resume with the data it had, or start anew with --overwrite."),
+    ),
     # E6xx: generating and predicting
     "E601": Message(
         mark("{name} cannot be {value}."),
@@ -326,6 +364,10 @@ CATALOGUE: dict[str, Message] = {
         mark("There is no report in {path}."),
         mark("A report is written when a model is trained with --out; name that folder."),
     ),
+    "E702": Message(
+        mark("There is no text to evaluate on."),
+        mark("The data is empty, or cleaning left nothing of it; `diptych corpus stats` shows what it holds."),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),
@@ -338,5 +380,9 @@ CATALOGUE: dict[str, Message] = {
     "E903": Message(
         mark("This machine has no device {device}; it has {here}."),
         mark("Leave it out, or take --set run.device=auto."),
+    ),
+    "E904": Message(
+        mark("{path} cannot be read or written: {problem}."),
+        mark("Check that you may do so there, and that no file stands where a folder should be."),
     ),
 }

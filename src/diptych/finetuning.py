@@ -6,7 +6,7 @@ table -> columns -> duplicates and splits -> head on a model -> loop with early 
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from diptych.errors import RecipeError
 from diptych.evaluation.evaluate import Comparison, compare
 from diptych.evaluation.intervals import Scores
 from diptych.ledger import Ledger
-from diptych.messages import _
+from diptych.messages import _, mark
 from diptych.model import Model
 from diptych.models.presets import create
 from diptych.recipe import Recipe
@@ -35,12 +35,12 @@ from diptych.running import (
     write_run,
 )
 from diptych.tasks import task_class
-from diptych.tasks.tables import Columns, LabelledRow, drop_duplicates, read_labelled, split_rows
+from diptych.tasks.tables import Columns, LabelledRow, digest, drop_duplicates, read_labelled, split_rows
 from diptych.text.tokenizer import Tokenizer
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
 from diptych.training.regimes import compose
-from diptych.training.workspace import Workspace
+from diptych.training.workspace import Workspace, check_free, kept_tokenizer
 
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
 
@@ -53,6 +53,8 @@ class Parts:
     dev: list[LabelledRow]
     test: list[LabelledRow]
     columns: Columns
+    is_split: bool = True
+    """False where nothing was to be held out; then it is no lack of rows that leaves dev and test empty."""
 
 
 @dataclass
@@ -90,6 +92,8 @@ def finetune_recipe(
         hold_out: False trains on every row of `source` and tests on none.
     """
     runtime.prepare(threads=recipe.run.threads)
+    if recipe.run.out:
+        check_free(Path(recipe.run.out), resume=resume, overwrite=overwrite)
     ledger = Ledger()
     parts = read_parts(recipe, source, ledger, hold_out=hold_out)
     return finetune_parts(
@@ -111,9 +115,12 @@ def finetune_parts(
     """The same as `finetune_recipe`, on rows that are read and split already."""
     show = listener or display()
     task = task_class(recipe.task.name)(recipe.task)
-    start = model or _start(recipe, parts, task, ledger)
+    kept = kept_tokenizer(recipe.run.out) if resume and recipe.run.out else None
+    start = model or _start(recipe, parts, task, kept, ledger)
     recipe = resolve(recipe, start.net)
     workspace = Workspace(recipe.run.out, recipe.to_dict(), resume=resume, overwrite=overwrite) if recipe.run.out else None
+    if workspace and model is None and recipe.model.base is None:
+        workspace.keep_tokenizer(start.tokenizer)
     journal = [Journal(workspace.journal)] if workspace else []
     tell = Several([show, *journal])
     try:
@@ -134,6 +141,8 @@ def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = 
     source = settings.data if source is None else source
     if source is None:
         raise RecipeError("E405", where=_("the recipe"), key="task.data")
+    if source is settings.data and not isinstance(source, str):
+        source = [Path(name) for name in source]
     names = {"text": settings.text, "pair": settings.pair, "label": settings.label, "group": settings.group}
     rows, columns = read_labelled(source, ledger, empty_labels=settings.empty_labels, **names)
     if settings.duplicates == "drop":
@@ -149,19 +158,21 @@ def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = 
         dev, _columns = read_labelled(settings.dev, Ledger(), **named)
     elif hold_out:
         rows, dev = split_rows(rows, DEV_SHARE, seed, "dev")
-    for name, part in (("training", rows), ("stopping", dev), ("testing", test)):
-        ledger.add("split", f"rows for {name}", len(part))
-    return Parts(rows, dev, test, columns)
+    for what, part in ((mark("rows for training"), rows), (mark("rows for stopping"), dev), (mark("rows for testing"), test)):
+        ledger.add("split", what, len(part))
+    return Parts(rows, dev, test, columns, is_split=hold_out)
 
 
-def _start(recipe: Recipe, parts: Parts, task: Any, ledger: Ledger) -> Model:
+def _start(recipe: Recipe, parts: Parts, task: Any, kept: Tokenizer | None, ledger: Ledger) -> Model:
     """The model to start from: a folder's, or a fresh one with a tokenizer of the training texts."""
     if recipe.model.base:
         return load_model(recipe.model.base)
     settings = recipe.model.tokenizer
     texts = [text for row in parts.train for text in row.texts]
     kind = settings.kind or "wordpiece"
-    if settings.folder:
+    if kept:
+        tokenizer = kept
+    elif settings.folder:
         tokenizer = Tokenizer.load(settings.folder)
     else:
         tokenizer = Tokenizer.train(
@@ -192,18 +203,19 @@ def _train(
     net.keep_heads(task.heads)
     set_dropout(net, recipe.train)
     net.to(runtime.device(recipe.run.device))
-    net, outcome = train(net, task, examples, dev, compose(recipe.train.regime), training_plan(recipe, workspace), tell, resume=resume)
+    plan = replace(training_plan(recipe, workspace), data=digest(parts.train))
+    net, outcome = train(net, task, examples, dev, compose(recipe.train.regime), plan, tell, resume=resume)
     model = Model(net, tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "finetune")})
         return Finetuned(model, outcome, ledger=ledger)
     comparison = _test(model, task, parts, outcome, ledger, with_baselines=with_baselines) if parts.test else None
-    caveats = _caveats(parts, comparison)
+    caveats = _caveats(recipe, parts, comparison)
     for caveat in caveats:
         tell.tell({"kind": "stage", "text": caveat})
     report = _keep(recipe, parts, model, outcome, comparison, caveats, ledger, workspace) if workspace else None
     if report is not None and workspace is not None:
-        tell.tell({"kind": "stage", "text": f"{_('report')}: {report}\n{next_steps(_next(workspace.out))}"})
+        tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(workspace.out))}"})
     return Finetuned(model, outcome, comparison, ledger, report, caveats)
 
 
@@ -213,10 +225,13 @@ def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledge
     start = time.perf_counter()
     predictions = list(task.predict(model.net, model.tokenizer, inputs))
     milliseconds = 1000 * (time.perf_counter() - start) / max(1, len(inputs))
-    task.examples(parts.test, model.tokenizer, model.config.context_length, ledger)
+    own = Ledger()
+    task.examples(parts.test, model.tokenizer, model.config.context_length, own)
+    for _stage, what, entry in own:
+        ledger.add(mark("test"), what, entry.count, total=entry.total, where=next(iter(entry.examples), None))
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.net.parameters())
     return compare(
-        "fine-tuned",
+        mark("fine-tuned"),
         predictions,
         milliseconds,
         parts.train,
@@ -228,13 +243,15 @@ def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledge
     )
 
 
-def _caveats(parts: Parts, comparison: Comparison | None) -> list[str]:
+def _caveats(recipe: Recipe, parts: Parts, comparison: Comparison | None) -> list[str]:
     """What the scores cannot tell."""
     caveats = []
-    if not parts.test:
+    if not parts.test and parts.is_split:
         text = _("{n} examples allow no test: nothing can be said of how good these predictions are.")
         caveats.append(text.format(n=len(parts.train)))
-    if not parts.dev:
+    if not parts.test and not parts.is_split:
+        caveats.append(_("Nothing was held out to test on: how good these predictions are has to be seen on other texts."))
+    if not parts.dev and parts.is_split and recipe.train.evaluations:
         caveats.append(_("Too few rows to stop by: it was trained to the end of the budget."))
     if comparison is not None and len(set(comparison.main.predicted)) == 1 and len(set(comparison.gold)) > 1:
         text = _("It predicts one class only ({label}): it has learnt nothing. Try a lower learning rate or more epochs.")

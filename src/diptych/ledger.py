@@ -45,14 +45,13 @@ class Ledger:
         return entry.count if entry else 0
 
     def merge(self, other: "Ledger") -> None:
-        """Add every line of `other` to this ledger."""
-        for (stage, what), entry in other._entries.items():
-            self.add(stage, what, entry.count, total=entry.total)
-            for where in entry.examples:
-                self.add(stage, what, 0)
-                mine = self._entries[stage, what]
-                if len(mine.examples) < 3 and where not in mine.examples:
-                    mine.examples.append(where)
+        """Add every line of `other` to this ledger, which was counted on other things: the totals add up as well."""
+        for key, entry in other._entries.items():
+            mine = self._entries.setdefault(key, Entry())
+            mine.count += entry.count
+            if entry.total is not None:
+                mine.total = (mine.total or 0) + entry.total
+            mine.examples += [where for where in entry.examples if where not in mine.examples][: 3 - len(mine.examples)]
 
     def __iter__(self) -> Iterator[tuple[str, str, Entry]]:
         for (stage, what), entry in self._entries.items():
@@ -68,8 +67,9 @@ class Ledger:
             if entry.count == 0:
                 continue
             of = f" / {entry.total:,}" if entry.total is not None else ""
-            where = f"  ({', '.join(entry.examples)})" if entry.examples else ""
-            lines.append(f"{_(stage)}: {_(what)}: {entry.count:,}{of}{where}")
+            where = _("  ({places})").format(places=", ".join(entry.examples)) if entry.examples else ""
+            line = _("{stage}: {what}: {count}").format(stage=_(stage), what=_(what), count=f"{entry.count:,}{of}")
+            lines.append(line + where)
         return lines
 
     def to_json(self) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 LANGUAGES = ("en", "zh")
-_FOLDER = Path(__file__).parent / "locale"
+FOLDER = Path(__file__).parent / "locale"
 _current: gettext.NullTranslations | None = None
 _language: str | None = None
 
@@ -32,7 +32,7 @@ def set_language(name: str | None) -> None:
     """Speak `name` ("en" or "zh") from now on; None follows DIPTYCH_LANG, then the locale of the system."""
     global _current, _language
     _language = _nearest(name or os.environ.get("DIPTYCH_LANG") or _system_language())
-    _current = gettext.translation("diptych", _FOLDER, languages=[_language], fallback=True)
+    _current = gettext.translation("diptych", FOLDER, languages=[_language], fallback=True)
 
 
 def language() -> str:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tokenizers import decoders
 from torch import Tensor
 
 from diptych.errors import UsageError
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.streaming import TextStream
+from diptych.ledger import Ledger
 from diptych.models.folder import atomic_folder, write_model
 from diptych.models.packed import Packed
 from diptych.tasks.task import Prediction, ask
@@ -62,22 +64,24 @@ class Model:
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
 
-    def logits(self, input_ids: Tensor, attention_mask: Tensor | None = None, decoder_input_ids: Tensor | None = None) -> Tensor:
+    def logits(
+        self, input_ids: Tensor | Sequence, attention_mask: Tensor | Sequence | None = None, decoder_input_ids: Tensor | None = None
+    ) -> Tensor:
         """The raw answers of the model's head.
 
         Args:
-            input_ids: int64 [B, T]; attention_mask: [B, T], 1 where there is a token, None for everywhere.
+            input_ids: int64 [B, T], a tensor or lists; attention_mask: [B, T], 1 where there is a token, None for everywhere.
 
         Returns:
             [B, T, V] of a language model, zero where there is no token; [B, classes] of a classifier.
         """
         if decoder_input_ids is not None:
             raise UsageError("E605", family=self.config.family)
-        return self.net.logits(input_ids, attention_mask)
+        return self.net.logits(*self._tensors(input_ids, attention_mask))
 
-    def hidden(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def hidden(self, input_ids: Tensor | Sequence, attention_mask: Tensor | Sequence | None = None) -> Tensor:
         """The last layer's vectors: [B, T, D], zero where there is no token."""
-        packed = Packed.from_padded(input_ids, attention_mask)
+        packed = Packed.from_padded(*self._tensors(input_ids, attention_mask))
         return packed.pad(self.net.hidden(packed))
 
     def generate(
@@ -97,8 +101,9 @@ class Model:
         """
         sampling = Sampling(temperature, top_k, top_p, seed)
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        streams = [TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop) for _ in prompts]
-        for step in self._decode(prompts, sampling, max_new_tokens):
+        ids = [self._prompt_ids(text) for text in prompts]
+        streams = [self._text_after(each, stop) for each in ids]
+        for step in self._decode(ids, sampling, max_new_tokens):
             for text, token in zip(streams, step, strict=True):
                 if token is not None:
                     text.push(token)
@@ -110,8 +115,9 @@ class Model:
 
     def stream(self, prompt: str, max_new_tokens: int = 64, *, stop: str | Sequence[str] = (), **sampling: Any) -> Iterator[str]:
         """The same as `generate`, piece by piece as it is written."""
-        text = TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop)
-        for (token,) in self._decode([prompt], Sampling(**sampling), max_new_tokens):
+        ids = self._prompt_ids(prompt)
+        text = self._text_after(ids, stop)
+        for (token,) in self._decode([ids], Sampling(**sampling), max_new_tokens):
             if token is not None and (piece := text.push(token)):
                 yield piece
             if text.is_stopped:
@@ -120,10 +126,16 @@ class Model:
             yield piece
 
     def next(self, text: str, top: int = 5) -> list[Candidate]:
-        """The most probable next tokens after `text`."""
+        """The most probable next tokens after `text`.
+
+        Raises:
+            UsageError E602: this model does not write. E603: the text is empty.
+        """
         if not self.config.is_causal or "lm" not in self.net.heads:
             raise UsageError("E602", family=self.config.family)
         ids = self._prompt_ids(text)[-self.config.context_length :]
+        if not ids:
+            raise UsageError("E603")
         packed = Packed(torch.tensor(ids, device=self.device), (len(ids),))
         return self._candidates(packed, len(ids) - 1, top)
 
@@ -140,6 +152,9 @@ class Model:
         parts = text.split(name)
         if len(parts) < 2:
             raise UsageError("E607", mask=name)
+        if isinstance(self.tokenizer.backend.decoder, decoders.ByteLevel | decoders.Metaspace):
+            # Where a word's token begins with the space before it, the blank stands for that space too.
+            parts[:-1] = [part.removesuffix(" ") for part in parts[:-1]]
         ids: list[int] = []
         for number, part in enumerate(parts):
             ids += [mask] * (number > 0) + self.tokenizer.encode(part)
@@ -157,26 +172,29 @@ class Model:
         """
         return list(self.predictions([texts] if isinstance(texts, str) else texts))
 
-    def predictions(self, texts: Iterable[str | tuple[str, str]]) -> Iterator[Prediction]:
-        """The same as `predict`, one by one, for more texts than fit in memory."""
+    def predictions(self, texts: Iterable[str | tuple[str, str]], ledger: Ledger | None = None) -> Iterator[Prediction]:
+        """The same as `predict`, one by one, for more texts than fit in memory; the ledger counts what was cut."""
         from diptych.tasks.classification import Classification, ClassificationSettings
 
         if "classes" not in self.net.heads:
             raise UsageError("E609")
         task = Classification(ClassificationSettings(), self.config.labels)
         self.net.eval()
-        yield from task.predict(self.net, self.tokenizer, texts)
+        yield from task.predict(self.net, self.tokenizer, texts, ledger)
 
-    def embed(self, texts: str | Sequence[str]) -> Tensor:
-        """One vector a text, the mean of its tokens' last vectors: [B, D]."""
+    def embed(self, texts: str | Sequence[str], ledger: Ledger | None = None) -> Tensor:
+        """One vector a text, the mean of its tokens' last vectors: [B, D]. The ledger counts what was cut."""
+        from diptych.tasks.classification import frame_texts
+
         self.net.eval()
-        rows = []
-        for text in [texts] if isinstance(texts, str) else texts:
-            ids, types = self.tokenizer.frame(self.tokenizer.encode(text)[: self.config.context_length - 2])
-            packed = Packed(torch.tensor(ids, device=self.device), (len(ids),), torch.tensor(types, device=self.device))
+        inputs = [(text,) for text in ([texts] if isinstance(texts, str) else texts)]
+        framed = frame_texts(inputs, self.tokenizer, self.config.context_length, ledger if ledger is not None else Ledger())
+        vectors_BD = torch.zeros(len(framed), self.config.hidden_size, device=self.device)
+        for row, (ids, types) in enumerate(framed):
+            packed = Packed(torch.from_numpy(ids), (len(ids),), torch.from_numpy(types)).to(self.device)
             with torch.inference_mode():
-                rows.append(self.net.hidden(packed).mean(0))
-        return torch.stack(rows)
+                vectors_BD[row] = self.net.hidden(packed).mean(0)
+        return vectors_BD
 
     def score(self, text: str) -> tuple[float, int]:
         """The log-probability of `text` in nats under a model that writes, and over how many tokens."""
@@ -208,10 +226,16 @@ class Model:
         if self._tokenizer is not None:
             self._tokenizer.save(folder)
 
-    def _decode(self, prompts: Sequence[str], sampling: Sampling, max_new_tokens: int) -> Iterator[list[int | None]]:
-        ids = [self._prompt_ids(text) for text in prompts]
+    def _tensors(self, input_ids: Tensor | Sequence, attention_mask: Tensor | Sequence | None) -> tuple[Tensor, Tensor | None]:
+        mask = None if attention_mask is None else torch.as_tensor(attention_mask, device=self.device)
+        return torch.as_tensor(input_ids, dtype=torch.int64, device=self.device), mask
+
+    def _decode(self, prompts: Sequence[list[int]], sampling: Sampling, max_new_tokens: int) -> Iterator[list[int | None]]:
         ends = frozenset(token for token in (self.tokenizer.eos_id, self.tokenizer.sep_id) if token is not None)
-        return decode(self.net, ids, sampling, max_new_tokens=max_new_tokens, ends=ends)
+        return decode(self.net, prompts, sampling, max_new_tokens=max_new_tokens, ends=ends)
+
+    def _text_after(self, prompt: list[int], stop: str | Sequence[str]) -> TextStream:
+        return TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop, after=prompt[-1] if prompt else None)
 
     def _prompt_ids(self, text: str) -> list[int]:
         """A text as a model that writes reads it: after the token that begins a document, where there is one."""

@@ -4,13 +4,13 @@ corpus -> split by document -> clean -> tokens on disk -> rows -> loop -> held-o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from diptych import runtime
 from diptych.errors import RecipeError
-from diptych.evaluation.evaluate import score_language
+from diptych.evaluation.evaluate import score_language, to_judge
 from diptych.evaluation.intervals import Scores
 from diptych.ledger import Ledger
 from diptych.messages import _
@@ -41,7 +41,7 @@ from diptych.text.tokenizer import Tokenizer
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
 from diptych.training.regimes import compose
-from diptych.training.workspace import Workspace
+from diptych.training.workspace import Workspace, check_free, kept_tokenizer
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Pretrained:
     scores: Scores = field(default_factory=Scores)
     ledger: Ledger = field(default_factory=Ledger)
     report: Path | None = None
+    caveats: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Tokens:
     held_out: TokenShards
     corpus: Corpus
     languages: list[str]
+    sample: str = ""
+    """A text to show the model with: a held-out one, where there is any."""
 
 
 def pretrain_recipe(
@@ -76,6 +79,8 @@ def pretrain_recipe(
         overwrite: replace what lies in `run.out`.
     """
     runtime.prepare(threads=recipe.run.threads)
+    if recipe.run.out:
+        check_free(Path(recipe.run.out), resume=resume, overwrite=overwrite)
     task = task_class(recipe.task.name)(recipe.task)
     corpus = open_corpus(recipe, source)
     base = load_model(recipe.model.base) if recipe.model.base else None
@@ -83,7 +88,8 @@ def pretrain_recipe(
     ledger = Ledger()
     show.tell({"kind": "stage", "text": _("reading the text")})
     training, _held = corpus.split(recipe.task.held_out)
-    tokenizer = base.tokenizer if base else make_tokenizer(recipe, training, task.panel, ledger)
+    kept = kept_tokenizer(recipe.run.out) if resume and recipe.run.out else None
+    tokenizer = base.tokenizer if base else kept or make_tokenizer(recipe, training, task.panel, ledger)
     net = (
         base.net
         if base
@@ -92,6 +98,8 @@ def pretrain_recipe(
     net.set_config(token_ids=tokenizer.token_ids)
     recipe = resolve(recipe, net)
     workspace = Workspace(recipe.run.out, recipe.to_dict(), resume=resume, overwrite=overwrite) if recipe.run.out else None
+    if workspace and base is None:
+        workspace.keep_tokenizer(tokenizer)
     journal = [Journal(workspace.journal)] if workspace else []
     try:
         tokens = make_tokens(recipe, corpus, tokenizer, task, ledger)
@@ -108,9 +116,11 @@ def open_corpus(recipe: Recipe, source: Any = None) -> Corpus:
     if isinstance(source, Corpus):
         return source
     settings = recipe.task
-    source = settings.text if source is None else source
     if source is None:
-        raise RecipeError("E405", where=_("the recipe"), key="task.text")
+        if settings.text is None:
+            raise RecipeError("E405", where=_("the recipe"), key="task.text")
+        # What a recipe names are files, so that a misspelt one is missed and not taken for a text.
+        source = [Path(name) for name in ([settings.text] if isinstance(settings.text, str) else settings.text)]
     return Corpus(source, text=settings.column, encoding=settings.encoding, group=settings.group, time=settings.time)
 
 
@@ -139,15 +149,20 @@ def make_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any,
     parts = {}
     key = {"corpus": corpus.fingerprint(), "held_out": recipe.task.held_out, "clean": recipe.task.clean.model_dump()}
     key |= {"column": recipe.task.column, "group": recipe.task.group, "time": recipe.task.time}
-    for name, view in zip(("train", "held out"), corpus.split(recipe.task.held_out), strict=True):
-        own = ledger if name == "train" else Ledger()
+    training, held = corpus.split(recipe.task.held_out)
+    for name, view in (("train", training), ("held out", held)):
+        own = Ledger()
         separator = task.separator(tokenizer)
         parts[name] = cached_shards(tidy(view, recipe, own), tokenizer, cache, {**key, "part": name}, separator=separator, ledger=own)
+        if name == "train":
+            ledger.merge(own)
     ledger.merge(corpus.ledger)
     total = parts["train"].num_documents + parts["held out"].num_documents
     ledger.add("split", "documents held out for evaluation", parts["held out"].num_documents, total=total)
     tokenizer.unknown_share((document.text[:2000] for document in sample_of_documents(corpus)), ledger)
-    return Tokens(parts["train"], parts["held out"], corpus, languages_of(document.text for document in sample_of_documents(corpus)))
+    sample = next((document.text for view in (held, training) for document in tidy(view, recipe, Ledger())), "")
+    languages = languages_of(document.text for document in sample_of_documents(corpus))
+    return Tokens(parts["train"], parts["held out"], corpus, languages, sample)
 
 
 def sample_of_documents(corpus: Corpus, count: int = 50) -> Iterator[Document]:
@@ -163,7 +178,7 @@ def _train(
 ) -> Pretrained:
     net, context = model.net, model.config.context_length
     examples = task.examples(tokens.train, model.tokenizer, context, ledger)
-    held_out = task.examples(tokens.held_out, model.tokenizer, context, Ledger()) if tokens.held_out.num_documents else None
+    held_out = to_judge(task.examples(tokens.held_out, model.tokenizer, context, Ledger())) if tokens.held_out.num_documents else None
     task.prepare(net, recipe.train.seed)
     set_dropout(net, recipe.train)
     net.to(runtime.device(recipe.run.device))
@@ -177,19 +192,32 @@ def _train(
             ),
         }
     )
-    net, outcome = train(net, task, examples, held_out, compose(recipe.train.regime), training_plan(recipe, workspace), tell, resume=resume)
+    plan = replace(training_plan(recipe, workspace), data=tokens.train.fingerprint)
+    net, outcome = train(net, task, examples, held_out, compose(recipe.train.regime), plan, tell, resume=resume)
     model = Model(net, model.tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "pretrain")})
         return Pretrained(model, outcome, ledger=ledger)
     scores = score_language(net, task, held_out, tokens.held_out) if held_out is not None else Scores()
-    report = _keep(recipe, tokens, model, outcome, scores, ledger, workspace) if workspace else None
+    caveats = _caveats(tokens)
+    for caveat in caveats:
+        tell.tell({"kind": "stage", "text": caveat})
+    report = _keep(recipe, tokens, model, outcome, scores, caveats, ledger, workspace) if workspace else None
     if report is not None and workspace is not None:
-        tell.tell({"kind": "stage", "text": f"{_('report')}: {report}\n{next_steps(_next(model, workspace.out))}"})
-    return Pretrained(model, outcome, scores, ledger, report)
+        tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(model, workspace.out))}"})
+    return Pretrained(model, outcome, scores, ledger, report, caveats)
 
 
-def _keep(recipe: Recipe, tokens: Tokens, model: Model, outcome: Outcome, scores: Scores, ledger: Ledger, workspace: Workspace) -> Path:
+def _keep(
+    recipe: Recipe,
+    tokens: Tokens,
+    model: Model,
+    outcome: Outcome,
+    scores: Scores,
+    caveats: list[str],
+    ledger: Ledger,
+    workspace: Workspace,
+) -> Path:
     """Write the model folder with its card and report."""
     facts = {
         "seed": recipe.train.seed,
@@ -205,7 +233,7 @@ def _keep(recipe: Recipe, tokens: Tokens, model: Model, outcome: Outcome, scores
     data = ReportData(
         title=workspace.out.name,
         verdict=_verdict(scores, tokens, is_causal=is_causal),
-        caveats=_caveats(tokens, recipe),
+        caveats=caveats,
         systems=[TableRow(_("this model"), scores)] if scores else [],
         events=read_events(workspace.journal),
         samples=samples,
@@ -224,7 +252,7 @@ def _keep(recipe: Recipe, tokens: Tokens, model: Model, outcome: Outcome, scores
         data=[_("{documents:,} documents, {tokens:,} tokens").format(documents=tokens.train.num_documents, tokens=tokens.train.num_tokens)],
         scores={_("this model"): scores},
         cost=cost,
-        limits=[*_caveats(tokens, recipe), _("It repeats what is in its text, the false and the unfair included.")],
+        limits=[*caveats, _("It repeats what is in its text, the false and the unfair included.")],
         ledger=ledger,
         parent=recipe.model.base,
         use=_next(model, workspace.out)[0],
@@ -235,7 +263,7 @@ def _keep(recipe: Recipe, tokens: Tokens, model: Model, outcome: Outcome, scores
 
 def show_off(model: Model, tokens: Tokens) -> tuple[list[tuple[str, str]], list[tuple[str, list[tuple[str, float]]]]]:
     """A few things that the model writes or expects, on text that it has not seen where there is any."""
-    text = next((document.text for document in sample_of_documents(tokens.corpus, 1)), "")
+    text = tokens.sample
     start = " ".join(text.split()[:4])[:24] if tokens.languages == ["en"] else text.strip()[:6]
     if not start:
         return [], []
@@ -243,7 +271,7 @@ def show_off(model: Model, tokens: Tokens) -> tuple[list[tuple[str, str]], list[
         written = [(start, model.generate(start, 60, temperature=heat)) for heat in (0.0, 0.8)]
         guesses = [(candidate.token, candidate.probability) for candidate in model.next(start)]
         return written, [(start + " …", guesses)]
-    ids = model.tokenizer.encode(text)[:40]
+    ids = model.tokenizer.encode(text)[: max(0, min(40, model.config.context_length - 10))]
     if len(ids) < 6 or model.tokenizer.mask_id is None:
         return [], []
     place = len(ids) // 2
@@ -257,11 +285,15 @@ def _verdict(scores: Scores, tokens: Tokens, *, is_causal: bool) -> str:
     if not scores:
         return _("The text is too small to hold any of it out, so nothing can be said about text that it has not seen.")
     score = scores.get("bits per byte") or next(iter(scores.values()))
+    if not score.has_interval:
+        text = _("On held-out text: {name} {value:.3f}, from one document: too few for an interval.")
+        return text.format(name=_(score.name), value=score.value)
     text = _("On held-out text: {name} {value:.3f} [{low:.3f}, {high:.3f}], from {n} documents.")
     return text.format(name=_(score.name), value=score.value, low=score.low, high=score.high, n=score.n)
 
 
-def _caveats(tokens: Tokens, recipe: Recipe) -> list[str]:
+def _caveats(tokens: Tokens) -> list[str]:
+    """What cannot be said of a model of this text."""
     caveats = []
     if tokens.train.num_tokens < 100_000:
         text = _("{tokens:,} tokens are a very small corpus: the model repeats it rather than knows the language.")

@@ -14,6 +14,8 @@ from diptych.messages import _
 from diptych.tasks import TASKS, task_class
 
 PARTS = ("model", "task", "train", "run")
+ALTERNATIVES = (("model", ("preset", "base")), ("train", ("steps", "epochs", "tokens", "minutes")))
+"""Settings of which a recipe has one: whoever says another of them over a recipe means it instead."""
 
 
 class Recipe(Settings):
@@ -39,19 +41,18 @@ def build(data: Mapping[str, Any], *, where: str | None = None) -> Recipe:
     for part in data:
         if part not in PARTS:
             raise RecipeError("E402", where=where, key=part, hint=nearest(str(part), PARTS))
-    for part in ("model", "task"):
-        if not isinstance(data.get(part), Mapping):
+    for part in PARTS:
+        if data.get(part) is None and part in ("model", "task"):
             raise RecipeError("E405", where=where, key=part)
+        if not isinstance(data.get(part) or {}, Mapping):
+            raise RecipeError("E403", where=where, key=part, value=repr(data[part]), problem=_("it holds no settings"))
     task = data["task"]
     if "name" not in task:
         raise RecipeError("E405", where=where, key="task.name")
     schema = task_class(str(task["name"])).Settings
     parts: dict[str, Any] = {}
     for part, kind in (("model", ModelSettings), ("task", schema), ("train", TrainSettings), ("run", RunSettings)):
-        values = data.get(part) or {}
-        if not isinstance(values, Mapping):
-            raise RecipeError("E405", where=where, key=part)
-        parts[part] = parse(kind, values, where=f"{where}: {part}")
+        parts[part] = parse(kind, data.get(part) or {}, where=f"{where}: {part}")
     return Recipe.model_construct(**parts)
 
 
@@ -61,12 +62,18 @@ def load(file: str | Path | None, sets: list[str] | tuple[str, ...] = (), base: 
     if file is not None:
         for part, values in read_yaml(file).items():
             data[part] = {**data.get(part, {}), **values} if isinstance(values, Mapping) else values
+    given = {item.partition("=")[0].strip() for item in sets}
+    for part, names in ALTERNATIVES:
+        if isinstance(data.get(part), Mapping) and given & {f"{part}.{name}" for name in names}:
+            data[part] = {name: value for name, value in data[part].items() if name not in names}
     return build(apply_sets(data, sets), where=str(file) if file else None)
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, for editors and forms."""
     tasks = [task_class(name).Settings.model_json_schema(ref_template="#/$defs/{model}") for name in TASKS]
+    for task in tasks:
+        task["required"] = ["name"]
     parts = {
         "model": ModelSettings.model_json_schema(ref_template="#/$defs/{model}"),
         "task": {"oneOf": tasks},

@@ -49,12 +49,16 @@ class Machine:
 
 
 def prepare(*, threads: int | None = None) -> None:
-    """Set the process up before the first tensor: threads, allocator, quiet dependencies."""
+    """Set the process up before the first tensor: threads, allocator, quiet dependencies.
+
+    Every core is used unless `threads` or OMP_NUM_THREADS says otherwise: threads that wait for a core that others keep
+    busy make small steps ten times slower.
+    """
     import torch
 
     tune_allocator()
     silence_dependencies()
-    wanted = threads or os.cpu_count() or 1
+    wanted = threads or (torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else os.cpu_count() or 1)
     if torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)
 
@@ -90,12 +94,12 @@ def machine() -> Machine:
         "torch": torch.__version__,
     }
     key = hashlib.blake2b(json.dumps([PROBE_VERSION, facts], sort_keys=True).encode(), digest_size=8).hexdigest()
-    path = cache_folder() / f"machine-{key}.json"
+    name = f"machine-{key}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return Machine(**facts, speed=Speed(**json.loads(path.read_text(encoding="utf-8"))))
+        return Machine(**facts, speed=Speed(**json.loads((cache_folder() / name).read_text(encoding="utf-8"))))
     speed = _measure_speed()
     with contextlib.suppress(OSError):
-        write_whole(path, json.dumps(asdict(speed)))
+        write_whole(cache_folder() / name, json.dumps(asdict(speed)))
     return Machine(**facts, speed=speed)
 
 
@@ -187,6 +191,9 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> int:
                 file.write(line)
                 count += 1
         os.replace(part, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say where
+        raise
     finally:
         part.unlink(missing_ok=True)
     return count

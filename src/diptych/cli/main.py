@@ -7,12 +7,14 @@ import io
 import json
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from typer.main import get_command
 
-from diptych.cli import text, train, use
-from diptych.messages import _, set_language
+from diptych.cli import speech, text, train, use
+from diptych.errors import DiptychError, of_system
+from diptych.messages import set_language
 
 app = typer.Typer(
     name="diptych",
@@ -25,10 +27,18 @@ app = typer.Typer(
 )
 
 
-@app.callback(invoke_without_command=False)
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from diptych import __version__
+
+        print(f"diptych {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
 def main(
     lang: Annotated[str | None, typer.Option(help="The language of messages and reports: en or zh.")] = None,
-    version: Annotated[bool, typer.Option("--version", help="Say which version this is.", is_eager=True)] = False,
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)] = False,
 ) -> None:
     """From your own text, English or Chinese, to your own language model on the machine you have."""
     if lang is not None:
@@ -56,9 +66,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     if as_json:
         print(json.dumps([{"what": what, "finding": finding, "ok": ok} for what, finding, ok in found], ensure_ascii=False))
         return
-    width = max(len(what) for what, _finding, _ok in found)
+    from diptych.report.terminal import width
+
+    widest = max(width(what) for what, _finding, _ok in found)
     for what, finding, ok in found:
-        print(f"{'  ' if ok else '! '}{what:{width}}  {finding}")
+        print(f"{'  ' if ok else '! '}{what}{' ' * (widest - width(what))}  {finding}")
 
 
 text.add_to(app)
@@ -67,46 +79,20 @@ use.add_to(app)
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """The entry point: run a command, and turn what goes wrong into a sentence and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
+    """The entry point: run a command and exit; what a person can act on is said in a sentence.
+
+    Typer exits by itself with 0, with 2 for flags that it does not know, with 130 for Ctrl-C and with 1 where a pipe was
+    closed. What nobody foresaw keeps its traceback.
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["--version"]:
-        from diptych import __version__
-
-        print(f"diptych {__version__}")
-        return
+    speech.listen(given)
     try:
-        app(given, standalone_mode=False)
-    except Exception as error:
-        sys.exit(_explain(error))
-
-
-def _explain(error: Exception) -> int:
-    """Print what a person can act on; what nobody foresaw keeps its traceback."""
-    from click.exceptions import Abort, ClickException, Exit
-
-    from diptych.errors import DiptychError
-
-    if isinstance(error, Exit):
-        return error.exit_code
-    if isinstance(error, Abort):
-        return 130
-    if isinstance(error, ClickException):
-        error.show()
-        return error.exit_code
-    if isinstance(error, DiptychError):
+        speech.translate(get_command(app))(given, prog_name="diptych")
+    except DiptychError as error:
         print(error, file=sys.stderr)
-        return 1
-    if isinstance(error, BrokenPipeError):
-        return 0
-    raise error
-
-
-def emit(data: Any) -> None:
-    """Print one JSON value on a line of its own."""
-    print(json.dumps(data, ensure_ascii=False))
-
-
-__all__ = ["_", "app", "emit", "run"]
+    except OSError as error:
+        print(of_system(error), file=sys.stderr)
+    sys.exit(1)

@@ -1,15 +1,20 @@
 """Commands for text before there is a model: `corpus` and `tokenizer`."""
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from diptych.messages import _
+from diptych.messages import _, mark
+
+LANGUAGES = {"en": mark("English"), "zh": mark("Chinese"), "mixed": mark("mixed"), "other": mark("other")}
 
 Paths = Annotated[list[str], typer.Argument(help="Files, folders or patterns.")]
 Column = Annotated[str | None, typer.Option("--text", help="The column of a table that holds the text.")]
 Encoding = Annotated[str | None, typer.Option(help="Read every file in this encoding instead of detecting it.")]
+Kind = Literal["bpe", "wordpiece", "unigram", "characters"]
+Panel = Literal["causal", "masked"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -20,7 +25,7 @@ def stats(paths: Paths, text: Column = None, encoding: Encoding = None, as_json:
     from diptych.text.corpus import Corpus
     from diptych.text.words import language_of
 
-    corpus = Corpus(paths, text=text, encoding=encoding)
+    corpus = Corpus([Path(path) for path in paths], text=text, encoding=encoding)
     documents = characters = size = 0
     languages: Counter[str] = Counter()
     for document in corpus:
@@ -33,7 +38,8 @@ def stats(paths: Paths, text: Column = None, encoding: Encoding = None, as_json:
         print(json.dumps({**facts, "ledger": corpus.ledger.to_json()}, ensure_ascii=False))
         return
     print(_("{documents:,} documents, {characters:,} characters, {bytes:,} bytes").format(**facts))
-    print(_("languages: {languages}").format(languages=", ".join(f"{name} {count:,}" for name, count in languages.most_common())))
+    found = ", ".join(f"{_(LANGUAGES[name])} {count:,}" for name, count in languages.most_common())
+    print(_("languages: {languages}").format(languages=found))
     for line in corpus.ledger.lines():
         print(f"  {line}")
 
@@ -44,6 +50,7 @@ def clean(
     text: Column = None,
     encoding: Encoding = None,
     near: Annotated[bool, typer.Option("--near", help="Drop texts that nearly equal an earlier one as well.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Tidy a corpus and write it as JSON lines, each text once."""
     from diptych import runtime
@@ -54,19 +61,22 @@ def clean(
     from diptych.text.dedup import deduplicate
 
     ledger = Ledger()
-    corpus = Corpus(paths, text=text, encoding=encoding)
+    corpus = Corpus([Path(path) for path in paths], text=text, encoding=encoding)
     lines = (
         json.dumps({"text": document.text, "where": document.where}, ensure_ascii=False) + "\n"
         for document in deduplicate(tidy(corpus, Cleaning(), ledger), ledger, near=near)
     )
     count = runtime.write_lines(out, lines)
     ledger.merge(corpus.ledger)
+    if as_json:
+        print(json.dumps({"documents": count, "out": out, "ledger": ledger.to_json()}, ensure_ascii=False))
+        return
     print(_("{count:,} documents written to {out}").format(count=count, out=out))
     for line in ledger.lines():
         print(f"  {line}")
 
 
-def check(paths: Paths, text: Column = None, encoding: Encoding = None) -> None:
+def check(paths: Paths, text: Column = None, encoding: Encoding = None, as_json: Json = False) -> None:
     """What training on this text would run into: bad bytes, duplicates, too little text, one document."""
     from diptych.ledger import Ledger
     from diptych.text.clean import Cleaning
@@ -75,12 +85,15 @@ def check(paths: Paths, text: Column = None, encoding: Encoding = None) -> None:
     from diptych.text.dedup import deduplicate
 
     ledger = Ledger()
-    corpus = Corpus(paths, text=text, encoding=encoding)
+    corpus = Corpus([Path(path) for path in paths], text=text, encoding=encoding)
     documents = characters = 0
     for document in deduplicate(tidy(corpus, Cleaning(), ledger), ledger):
         documents += 1
         characters += len(document.text)
     ledger.merge(corpus.ledger)
+    if as_json:
+        print(json.dumps({"documents": documents, "characters": characters, "ledger": ledger.to_json()}, ensure_ascii=False))
+        raise typer.Exit(documents == 0)
     for line in ledger.lines():
         print(f"  {line}")
     if documents == 0:
@@ -96,22 +109,26 @@ def check(paths: Paths, text: Column = None, encoding: Encoding = None) -> None:
 def train(
     paths: Paths,
     out: Annotated[str, typer.Option(help="The folder to write the tokenizer to.")],
-    kind: Annotated[str, typer.Option(help="bpe, wordpiece, unigram or characters.")] = "bpe",
+    kind: Annotated[Kind, typer.Option(help="How the text is cut.")] = "bpe",
     vocab_size: Annotated[int, typer.Option(help="How many tokens to learn at most.")] = 8192,
-    panel: Annotated[str, typer.Option(help="causal for a model that writes, masked for one that understands.")] = "causal",
+    panel: Annotated[Panel, typer.Option(help="causal for a model that writes, masked for one that understands.")] = "causal",
     text: Column = None,
+    as_json: Json = False,
 ) -> None:
     """Learn a tokenizer that Hugging Face's AutoTokenizer opens."""
-    from pathlib import Path
-
     from diptych.ledger import Ledger
     from diptych.text.corpus import Corpus
     from diptych.text.tokenizer import Tokenizer
 
     ledger = Ledger()
-    tokenizer = Tokenizer.train((d.text for d in Corpus(paths, text=text)), kind, vocab_size, panel=panel, ledger=ledger)  # type: ignore[arg-type]
+    corpus = Corpus([Path(path) for path in paths], text=text)
+    tokenizer = Tokenizer.train((document.text for document in corpus), kind, vocab_size, panel=panel, ledger=ledger)
+    ledger.merge(corpus.ledger)
     Path(out).mkdir(parents=True, exist_ok=True)
     tokenizer.save(out)
+    if as_json:
+        print(json.dumps({"tokens": tokenizer.vocab_size, "out": out, "ledger": ledger.to_json()}, ensure_ascii=False))
+        return
     print(_("{count:,} tokens written to {out}").format(count=tokenizer.vocab_size, out=out))
     for line in ledger.lines():
         print(f"  {line}")
@@ -123,8 +140,6 @@ def show(
     as_json: Json = False,
 ) -> None:
     """How a text is cut into tokens."""
-    from pathlib import Path
-
     from diptych.installed import find_model
     from diptych.text.tokenizer import Tokenizer
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diptych.messages import _
+from diptych.messages import _, mark
 
 RECIPES = (".yaml", ".yml")
 
@@ -48,7 +48,9 @@ def pretrain(
 
     start = base or _default_base(source, sets, "gpt-mini")
     parts: dict[str, Any] = {}
-    if not _is_recipe(source):
+    if _is_recipe(source):
+        parts = {"task": {"name": task}} if task else {}
+    else:
         name = task or (api.panel_task(start) if start and not _names_task(sets) else None)
         parts = {"task": {"name": name} if name else {}}
         if source is not None:
@@ -77,7 +79,9 @@ def finetune(
     """
     start = base or _default_base(source, sets, "minilm")
     parts: dict[str, Any] = {}
-    if not _is_recipe(source):
+    if _is_recipe(source):
+        parts = {"task": {"name": task}} if task else {}
+    else:
         parts = {"task": {"name": task or "classification"} if task or not _names_task(sets) else {}}
         if source is not None:
             parts["task"]["data"] = source
@@ -89,12 +93,11 @@ def finetune(
 
 def recipe_show(source: Source = None, sets: Sets = None) -> None:
     """Print a recipe with every setting it has."""
-    import yaml
-
     from diptych import recipe
+    from diptych.config import to_yaml
 
     base = None if source else {"model": {"preset": "gpt-mini"}, "task": {"name": "causal-lm", "text": "corpus/"}}
-    print(yaml.safe_dump(recipe.load(source, sets or [], base).to_dict(), allow_unicode=True, sort_keys=False), end="")
+    print(to_yaml(recipe.load(source, sets or [], base).to_dict()), end="")
 
 
 def recipe_schema() -> None:
@@ -134,11 +137,13 @@ def _carry_out(
     file = source if _is_recipe(source) else None
     over = list(sets or [])
     if base is not None:
-        kind = "preset" if base in list_presets() else "base"
-        parts.setdefault("model", {})[kind] = base
+        kinds = ("preset", "base") if base in list_presets() else ("base", "preset")
+        parts["model"] = dict(zip(kinds, (base, None), strict=True))
     budget = {"minutes": minutes, "epochs": epochs, "steps": steps}
     # Flags are said after the recipe, so they win over it; `--set` is said last.
-    flags = [f"task.{name}={json.dumps(value, ensure_ascii=False)}" for name, value in parts.get("task", {}).items()] if file else []
+    flags = [
+        f"{part}.{name}={json.dumps(value, ensure_ascii=False)}" for part, values in parts.items() for name, value in values.items() if file
+    ]
     flags += [f"train.{name}={value}" for name, value in budget.items() if value is not None]
     flags += [f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else []
     checked = recipe.load(file, [*flags, *over], None if file else parts)
@@ -148,11 +153,21 @@ def _carry_out(
     finally:
         listener.close()
     if as_json:
-        print(json.dumps({"kind": "done", "stopped": done.outcome.stopped, "scores": done.scores.to_json()}, ensure_ascii=False))
-        return
-    _print_scores(done)
+        print(json.dumps(_facts(done), ensure_ascii=False))
+    else:
+        _print_scores(done)
     if done.outcome.stopped == "interrupted":
         raise typer.Exit(130)
+
+
+def _facts(done: Any) -> dict[str, Any]:
+    """The last event: how it ended, and every number that a person is shown."""
+    facts = {"kind": "done", "stopped": done.outcome.stopped, "scores": done.scores.to_json(), "ledger": done.ledger.to_json()}
+    comparison = getattr(done, "comparison", None)
+    if comparison is not None:
+        facts["systems"] = {system.name: system.scores.to_json() for system in comparison.systems}
+        facts["verdict"] = comparison.verdict()
+    return facts
 
 
 def _print_scores(done: Any) -> None:
@@ -162,7 +177,7 @@ def _print_scores(done: Any) -> None:
     comparison = getattr(done, "comparison", None)
     systems: list[tuple[str, Scores]] = [(system.name, system.scores) for system in comparison.systems] if comparison else []
     if not systems and done.scores:
-        systems = [("this model", done.scores)]
+        systems = [(mark("this model"), done.scores)]
     print_table(systems)
     if comparison is not None:
         print(comparison.verdict())

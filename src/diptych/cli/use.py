@@ -3,11 +3,15 @@
 import json
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from itertools import chain, tee
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.messages import _
+
+if TYPE_CHECKING:
+    from diptych.ledger import Ledger
 
 Folder = Annotated[str, typer.Argument(help="A model folder, or the name of an installed model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -34,8 +38,10 @@ def generate(
         text = found.generate(prompt, max_new_tokens, stop=stop or (), **options)
         print(json.dumps({"prompt": prompt, "text": text}, ensure_ascii=False))
         return
-    sys.stdout.write(prompt)
-    for piece in found.stream(prompt, max_new_tokens, stop=stop or (), **options):
+    pieces = found.stream(prompt, max_new_tokens, stop=stop or (), **options)
+    # The first piece before the prompt is shown: a model that cannot write says so and nothing else.
+    first = next(pieces, "")
+    for piece in chain((prompt, first), pieces):
         sys.stdout.write(piece)
         sys.stdout.flush()
     print()
@@ -66,20 +72,21 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """The label of each text with its probability, in their order."""
-    from itertools import tee
-
     from diptych import api, runtime
+    from diptych.ledger import Ledger
 
     found = api.load(model)
-    inputs, again = tee(_inputs(texts, file, column))
-    pairs = zip(again, found.predictions(inputs), strict=True)
+    ledger = Ledger()
+    inputs, again = tee(_inputs(texts, file, column, ledger))
+    pairs = zip(again, found.predictions(inputs, ledger), strict=True)
     rows = ({"text": text, "label": each.label, "probability": round(each.probability, 6)} for text, each in pairs)
     if out is not None:
         count = runtime.write_lines(out, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         print(_("{count:,} predictions written to {out}").format(count=count, out=out))
-        return
-    for row in rows:
-        print(json.dumps(row, ensure_ascii=False) if as_json else f"{row['label']}\t{row['probability']:.4f}\t{row['text']}")
+    else:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False) if as_json else f"{row['label']}\t{row['probability']:.4f}\t{row['text']}")
+    _print_ledger(ledger)
 
 
 def evaluate(
@@ -102,9 +109,10 @@ def evaluate(
         print(json.dumps(scores.to_json(), ensure_ascii=False))
     else:
         print_table([(model, scores)])
+    _print_ledger(scores.ledger)
 
 
-def report(model: Folder) -> None:
+def report(model: Folder, as_json: Json = False) -> None:
     """Where the report of a trained model lies."""
     from pathlib import Path
 
@@ -113,14 +121,18 @@ def report(model: Folder) -> None:
     path = Path(model) / "diptych" / "report.html"
     if not path.exists():
         raise UsageError("E701", path=model)
-    print(path)
+    print(json.dumps({"report": str(path)}, ensure_ascii=False) if as_json else path)
 
 
 def models(pattern: Annotated[str, typer.Argument(help='A pattern such as "gpt-*".')] = "*", as_json: Json = False) -> None:
     """The presets and installed models, with their sizes."""
     from diptych import api
+    from diptych.config import nearest
+    from diptych.errors import ModelError
     from diptych.models.presets import list_presets, num_parameters, preset_config
 
+    if not api.models(pattern):
+        raise ModelError("E305", name=pattern, hint=nearest(pattern, api.models()))
     rows = []
     for name in api.models(pattern):
         if name in list_presets():
@@ -151,18 +163,28 @@ def add_to(app: typer.Typer) -> None:
     app.command()(models)
 
 
-def _inputs(texts: list[str] | None, file: str | None, column: str | None) -> Iterator[str]:
+def _inputs(texts: list[str] | None, file: str | None, column: str | None, ledger: "Ledger") -> Iterator[str]:
     if file is not None:
+        from diptych.errors import DataError
         from diptych.text.corpus import read_table
         from diptych.text.tables import guess_text_column
 
-        for row in read_table(file):
+        for row in read_table(file, ledger):
             column = column or guess_text_column([row.fields], row.where)
-            yield str(row.fields.get(column) or "")
+            if column not in row.fields:
+                raise DataError("E103", where=row.where, column=column, columns=", ".join(map(str, row.fields)))
+            value = row.fields[column]
+            yield "" if value is None else str(value)
     elif texts:
         yield from texts
     else:
         yield from (line.rstrip("\n") for line in sys.stdin)
+
+
+def _print_ledger(ledger: "Ledger") -> None:
+    """What was cut or dropped, on stderr: the answers alone are on stdout."""
+    for line in ledger.lines():
+        print(f"  {line}", file=sys.stderr)
 
 
 def _print_candidates(places: list, as_json: bool) -> None:

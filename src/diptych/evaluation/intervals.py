@@ -7,10 +7,13 @@ same bootstrap and a hundred times faster.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from diptych.evaluation.metrics import TABLE_METRICS, bits_per_byte, confusion, perplexity
+from diptych.ledger import Ledger
+from diptych.messages import _, mark
 from diptych.streams import stream
 
 RESAMPLES = 2000
@@ -27,22 +30,35 @@ class Score:
     high: float
     n: int
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether there was more than one example to resample; without, the interval is infinite."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        span = f"[{self.low:.3f}, {self.high:.3f}]" if self.has_interval else f"({_('no interval')})"
+        return f"{self.value:.3f} {span}"
 
 
 class Scores(dict[str, Score]):
-    """Scores by name; `scores["accuracy"].value`."""
+    """Scores by name; `scores["accuracy"].value`.
+
+    Attributes:
+        ledger: what was cut, dropped or could not be right while they were taken.
+    """
 
     def __init__(self, scores: Iterable[Score] = ()) -> None:
         super().__init__({score.name: score for score in scores})
+        self.ledger = Ledger()
 
-    def to_json(self) -> dict[str, dict[str, float | int | str]]:
-        return {name: asdict(score) for name, score in self.items()}
+    def to_json(self) -> dict[str, dict[str, float | int | str | None]]:
+        """Plain values; what is infinite or not a number is null, since JSON has neither."""
+        return {name: {key: _finite(value) for key, value in asdict(score).items()} for name, score in self.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Mapping]) -> "Scores":
-        return cls(Score(**dict(values)) for values in data.values())
+        blank: dict[str, Any] = {"value": math.nan, "low": -math.inf, "high": math.inf}
+        return cls(Score(**{**row, **{key: blank[key] for key, value in row.items() if value is None}}) for row in data.values())
 
 
 def ratio_score(name: str, totals: np.ndarray, counts: np.ndarray, *, seed: int = 0) -> Score:
@@ -58,11 +74,12 @@ def language_scores(nats: np.ndarray, counts: np.ndarray, num_bytes: np.ndarray 
         nats, counts: the loss and the number of predicted tokens of each document.
         num_bytes: the UTF-8 bytes of each document, or None where they are not known.
     """
-    loss = ratio_score("nats per token", nats, counts, seed=seed)
-    perplexities = Score("perplexity", perplexity(loss.value, 1), perplexity(loss.low, 1), perplexity(loss.high, 1), loss.n)
+    loss = ratio_score(mark("nats per token"), nats, counts, seed=seed)
+    low, high = (perplexity(loss.low, 1), perplexity(loss.high, 1)) if loss.has_interval else (loss.low, loss.high)
+    perplexities = Score(mark("perplexity"), perplexity(loss.value, 1), low, high, loss.n)
     scores = Scores([loss, perplexities])
     if num_bytes is not None and num_bytes.sum():
-        per_byte = ratio_score("bits per byte", nats / math.log(2), num_bytes, seed=seed)
+        per_byte = ratio_score(mark("bits per byte"), nats / math.log(2), num_bytes, seed=seed)
         assert math.isclose(per_byte.value, bits_per_byte(nats.sum(), num_bytes.sum()), rel_tol=1e-9)
         scores[per_byte.name] = per_byte
     return scores
@@ -94,6 +111,10 @@ def difference(right_a: np.ndarray, right_b: np.ndarray, *, seed: int = 0) -> Sc
     """
     gap = right_a.astype(float) - right_b.astype(float)
     return ratio_score("difference", gap, np.ones(len(gap)), seed=seed)
+
+
+def _finite(value: float | int | str) -> float | int | str | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _ratio_samples(totals: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:

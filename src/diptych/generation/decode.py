@@ -30,13 +30,18 @@ def decode(
         raise UsageError("E602", family=net.config.family)
     if not all(len(prompt) for prompt in prompts):
         raise UsageError("E603")
+    if not prompts:
+        return
     net.eval()
     texts = [list(prompt) for prompt in prompts]
+    begins = [0] * len(texts)
     going = list(range(len(texts)))
     state: _Cached | None = None
     for position in range(max_new_tokens):
         if state is None or state.is_full:
-            state = _Cached(net, [_fitting(texts[number], net.config.context_length) for number in going], max_new_tokens - position)
+            for number in going:
+                begins[number] = _begin(len(texts[number]), begins[number], net.config.context_length)
+            state = _Cached(net, [texts[number][begins[number] :] for number in going], max_new_tokens - position)
             logits_BV = state.first()
         else:
             logits_BV = state.following([texts[number][-1] for number in going])
@@ -97,6 +102,9 @@ class _Cached:
         self._longest = int(max(lengths))
 
 
-def _fitting(text: list[int], context_length: int) -> list[int]:
-    """The end of `text` that leaves room to write: all of it, or the last half of the context."""
-    return text if len(text) < context_length else text[-max(1, context_length // 2) :]
+def _begin(length: int, begin: int, context_length: int) -> int:
+    """Where the part of a text that is read begins: where it did, or at the last half of the context when it has outgrown that.
+
+    It is kept for each text, so that one that outgrows the context does not cut the others short.
+    """
+    return begin if length - begin <= context_length else length - max(1, context_length // 2)

@@ -11,12 +11,16 @@ class TextStream:
     """The text of one answer, piece by piece.
 
     Joining all that `push` and `flush` return gives `tokenizer.decode` of all tokens, up to the first stop string.
+
+    Args:
+        after: the last token of what the answer goes on from: it decides whether the first word has a space before it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), after: int | None = None) -> None:
         self._tokenizer = tokenizer
         self._stop = [text for text in stop if text]
-        self._ids: list[int] = []
+        self._ids: list[int] = [] if after is None else [after]
+        self._begin = len(tokenizer.decode(self._ids))
         self._given = 0
         self.is_stopped = False
         self.text = ""
@@ -26,7 +30,7 @@ class TextStream:
         if self.is_stopped:
             return ""
         self._ids.append(token)
-        whole = self._tokenizer.decode(self._ids)
+        whole = self._whole()
         certain = whole.rstrip(UNFINISHED) if whole.endswith(UNFINISHED) else whole
         return self._give(certain, is_last=False)
 
@@ -34,7 +38,10 @@ class TextStream:
         """What was held back, when no more tokens come."""
         if self.is_stopped:
             return ""
-        return self._give(self._tokenizer.decode(self._ids), is_last=True)
+        return self._give(self._whole(), is_last=True)
+
+    def _whole(self) -> str:
+        return self._tokenizer.decode(self._ids)[self._begin :]
 
     def _give(self, certain: str, *, is_last: bool) -> str:
         places = [place for place in (certain.find(text) for text in self._stop) if place >= 0]

@@ -29,8 +29,7 @@ class Attention(nn.Module):
         self.dropout = config.attention_dropout
         width = (config.num_heads + 2 * config.num_kv_heads) * config.head_size
         self.qkv = nn.Linear(config.hidden_size, width, bias=config.has_attention_bias)
-        has_output_bias = config.has_attention_bias and config.family != "qwen3"
-        self.output = nn.Linear(config.num_heads * config.head_size, config.hidden_size, bias=has_output_bias)
+        self.output = nn.Linear(config.num_heads * config.head_size, config.hidden_size, bias=config.has_attention_bias)
         self.query_norm = norm(config, config.head_size) if config.has_qk_norm else None
         self.key_norm = norm(config, config.head_size) if config.has_qk_norm else None
 

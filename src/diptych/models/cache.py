@@ -17,8 +17,9 @@ class Cache:
         self, num_layers: int, num_texts: int, num_heads: int, capacity: int, head_size: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (num_layers, num_texts, num_heads, capacity, head_size)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+        # Zeros, since places that are not written yet are multiplied by a weight of zero, and zero times garbage may be NaN.
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * num_texts
         self.capacity = capacity
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from diptych.errors import ModelError
+from diptych.messages import _
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,15 @@ class ModelConfig:
         for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "feed_forward_size", "context_length", "head_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ModelError("E301", field=name, value=value, rule="at least 1")
+                raise ModelError("E301", field=name, value=value, rule=_("at least 1"))
         if self.num_heads % self.num_kv_heads:
-            raise ModelError("E301", field="num_kv_heads", value=self.num_kv_heads, rule=f"a divisor of num_heads ({self.num_heads})")
+            rule = _("a divisor of num_heads ({number})").format(number=self.num_heads)
+            raise ModelError("E301", field="num_kv_heads", value=self.num_kv_heads, rule=rule)
         if self.family not in ("qwen3",) and self.hidden_size != self.num_heads * self.head_size:
-            rule = f"a multiple of num_heads ({self.num_heads})"
+            rule = _("a multiple of num_heads ({number})").format(number=self.num_heads)
             raise ModelError("E301", field="hidden_size", value=self.hidden_size, rule=rule)
         if self.positions == "rotary" and self.head_size % 2:
-            raise ModelError("E301", field="head_size", value=self.head_size, rule="even, for rotary positions")
+            raise ModelError("E301", field="head_size", value=self.head_size, rule=_("even, for rotary positions"))
 
     def is_local(self, layer: int) -> bool:
         """Whether this layer sees a window alone."""

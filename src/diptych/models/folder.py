@@ -4,6 +4,7 @@ Nothing here unpickles, and nothing asks a folder's own code to run.
 """
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -19,9 +20,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diptych.config import nearest
-from diptych.errors import MachineError, ModelError
+from diptych.errors import ModelError, RecipeError, of_system
+from diptych.messages import _
+from diptych.models.config import ModelConfig
 from diptych.models.families import FAMILIES
-from diptych.models.families.family import Family, Rule, to_ours, to_theirs
+from diptych.models.families.family import Family, Rule, their_shapes, to_ours, to_theirs
 from diptych.models.transformer import Network
 
 WEIGHTS = "model.safetensors"
@@ -41,10 +44,14 @@ def read_model(folder: str | Path) -> Network:
     try:
         config = family.read_config(hf)
     except KeyError as error:
-        raise ModelError("E312", path=folder / "config.json", problem=f"{error.args[0]} is missing") from None
+        raise ModelError("E312", path=folder / "config.json", problem=_("{name} is missing").format(name=error.args[0])) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelError("E312", path=folder / "config.json", problem=error) from None
     theirs = _read_tensors(folder)
     names = {new: old for old, new in family.canonical(theirs).items()}
+    names |= {name: twin for twin, name in family.twins.items() if twin in theirs}
     heads = _heads(family, hf, names)
+    config = _with_labels(config, family, heads, theirs, names)
     with torch.device("meta"):
         net = Network(config)
         for head in heads:
@@ -61,11 +68,7 @@ def read_model(folder: str | Path) -> Network:
 
 
 def write_model(net: Network, folder: Path) -> None:
-    """Write config and weights into an existing folder, so that transformers' AutoModel opens them.
-
-    Raises:
-        MachineError E902: the disk is full.
-    """
+    """Write config and weights into an existing folder, so that transformers' AutoModel opens them."""
     config, family = net.config, FAMILIES[net.config.family]
     heads = list(net.heads)
     architecture = family.architecture(heads)
@@ -77,14 +80,15 @@ def write_model(net: Network, folder: Path) -> None:
     for rule in rules:
         if rule.ours in ours:
             tensors.update(to_theirs(config, rule, ours[rule.ours].detach().cpu()))
+    if not config.is_tied:
+        tensors |= {twin: tensors[name].clone() for twin, name in family.twins.items() if name in tensors}
     if is_bare:
         tensors = {name.removeprefix(f"{family.prefix}."): tensor for name, tensor in tensors.items()}
-    with full_disk_is_named(folder):
-        _write_json(folder / "config.json", hf)
-        if config.is_causal and "lm" in heads:
-            ids = {f"{role}_token_id": number for role, number in config.token_ids if role in ("bos", "eos", "pad")}
-            _write_json(folder / "generation_config.json", ids)
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    _write_json(folder / "config.json", hf)
+    if config.is_causal and "lm" in heads:
+        ids = {f"{role}_token_id": number for role, number in config.token_ids if role in ("bos", "eos", "pad")}
+        _write_json(folder / "generation_config.json", ids)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -99,37 +103,62 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise ModelError("E312", path=path, problem=error) from None
     if not isinstance(hf, dict):
-        raise ModelError("E312", path=path, problem="it holds no settings")
+        raise ModelError("E312", path=path, problem=_("it holds no settings"))
     return hf
 
 
 @contextlib.contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill beside `target`, which takes its place when all went well and is removed when not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        with full_disk_is_named(target):
+    """A folder to fill beside `target`, which takes its place when all went well and is removed when not.
+
+    Raises:
+        RecipeError E413: `target` holds something that is no model. MachineError E902, E904: it cannot be written.
+    """
+    target = target.resolve()
+    with full_disk_is_named(target):
+        if target.exists() and any(target.iterdir()) and not _is_model(target):
+            raise RecipeError("E413", path=target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
             yield part
-        os.chmod(part, 0o755)
-        old = target.with_name(f".{target.name}.old-{os.getpid()}")
-        if target.exists():
-            target.rename(old)
-        part.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            os.chmod(part, 0o755)
+            _replace(target, part)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def full_disk_is_named(path: Path) -> Iterator[None]:
-    """Turn "no space left on device" into an error that says where and what to do."""
+    """Turn what the system refuses, such as "no space left on device", into an error that says where and what to do."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            raise MachineError("E902", path=path) from None
+    except OSError as error:
+        raise of_system(error, path) from None
+    except SafetensorError as error:
+        is_full = "No space left" in str(error)
+        raise of_system(OSError(errno.ENOSPC if is_full else errno.EIO, str(error)), path) from None
+
+
+def _is_model(folder: Path) -> bool:
+    with contextlib.suppress(ModelError):
+        return "model_type" in read_config(folder)
+    return False
+
+
+def _replace(target: Path, part: Path) -> None:
+    """Put `part` in the place of `target`, which stays where it was if that fails."""
+    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    has_old = target.exists()
+    if has_old:
+        target.rename(old)
+    try:
+        part.rename(target)
+    except OSError:
+        if has_old:
+            old.rename(target)
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _family(folder: Path, hf: Mapping[str, Any]) -> Family:
@@ -151,14 +180,23 @@ def _heads(family: Family, hf: Mapping[str, Any], names: Mapping[str, str]) -> t
     return tuple(heads) if "pooler" in heads or not has_pooler else ("pooler", *heads)
 
 
+def _with_labels(
+    config: ModelConfig, family: Family, heads: tuple[str, ...], theirs: Mapping[str, Tensor], names: Mapping[str, str]
+) -> ModelConfig:
+    """Labels for a classifier whose config names none, as transformers leaves them out where there are two."""
+    if config.labels:
+        return config
+    last = [rule.theirs[0] for head in heads if head in ("classes", "tags") for rule in family.heads[head] if rule.ours == "output.weight"]
+    count = max((len(theirs[names[name]]) for name in last if name in names), default=0)
+    return dataclasses.replace(config, labels=tuple(f"LABEL_{number}" for number in range(count)))
+
+
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     """Every tensor of the folder, from one file or from the files that an index names."""
-    index = folder / INDEX
-    if index.exists():
-        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        files = sorted({Path(str(name)).name for name in listed})
-    elif (folder / WEIGHTS).exists():
+    if (folder / WEIGHTS).exists():
         files = [WEIGHTS]
+    elif (folder / INDEX).exists():
+        files = _listed_files(folder / INDEX)
     elif any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
         raise ModelError("E315", path=folder)
     else:
@@ -177,6 +215,21 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def _listed_files(index: Path) -> list[str]:
+    """The files of the folder that an index names; it may not name others."""
+    try:
+        names = sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (ValueError, OSError) as error:
+        raise ModelError("E312", path=index, problem=error) from None
+    except (KeyError, TypeError, AttributeError):
+        raise ModelError("E312", path=index, problem=_("{name} is missing").format(name="weight_map")) from None
+    for name in names:
+        # An index from somewhere else must not make us read from anywhere: ours are plain names beside it.
+        if "/" in name or "\\" in name or not name.endswith(".safetensors"):
+            raise ModelError("E312", path=index, problem=name)
+    return names
+
+
 def _gather(
     rules: list[Rule], names: Mapping[str, str], theirs: Mapping[str, Tensor], net: Network, folder: Path
 ) -> tuple[dict[str, Tensor], set[str]]:
@@ -191,17 +244,12 @@ def _gather(
         if absent:
             missing += absent
             continue
-        tensor = to_ours(rule, [theirs[names[name]] for name in rule.theirs])
-        if tensor.shape != shapes[rule.ours]:
-            raise ModelError(
-                "E317",
-                path=folder,
-                name=" + ".join(rule.theirs),
-                expected=tuple(shapes[rule.ours][::-1] if rule.is_transposed else shapes[rule.ours]),
-                found=tuple(tensor.T.shape if rule.is_transposed else tensor.shape),
-            )
+        parts = [theirs[names[name]] for name in rule.theirs]
+        for name, part, shape in zip(rule.theirs, parts, their_shapes(net.config, rule, shapes[rule.ours]), strict=True):
+            if part.shape != shape:
+                raise ModelError("E317", path=folder, name=name, expected=shape, found=tuple(part.shape))
         # A copy of our own: a file that is mapped into memory may change or vanish under us.
-        state[rule.ours] = tensor.to(torch.float32).contiguous().clone()
+        state[rule.ours] = to_ours(rule, parts).to(torch.float32).contiguous().clone()
     if missing:
         unexpected = sorted(set(names) - {name for rule in rules for name in rule.theirs})
         raise ModelError("E316", path=folder, missing=_few(missing), unexpected=_few(unexpected) or "–")

@@ -62,31 +62,31 @@ class Pooler(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, hidden_ND: Tensor, texts: Packed) -> Tensor:
-        return torch.tanh(self.dense(hidden_ND[texts.starts_B]))
+        return torch.tanh(self.dense(_one_a_text(hidden_ND, texts, is_last=False)))
 
 
 class TextHead(nn.Module):
     """A choice among classes for each text, in the way of its family.
 
-    BERT: pooler, dropout, linear. ModernBERT: dense and norm over the first token. GPT-2 and Qwen3: the last token.
+    BERT: pooler, dropout, linear. GPT-2 and Qwen3: linear over the last token. ModernBERT: dense, norm, dropout and linear,
+    over the first token of an encoder and the last of a decoder. A text without tokens is judged as a vector of zeros.
     """
 
     def __init__(self, config: ModelConfig, num_classes: int, pooler: Pooler | None) -> None:
         super().__init__()
-        self.style = config.classifier
+        self.is_causal = config.is_causal
         self.pooler = pooler
         self.transform = Transform(config, has_bias=False) if config.classifier == "transform" else None
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(config.hidden_size, num_classes, bias=config.classifier != "last")
+        self.dropout = nn.Identity() if config.classifier == "last" else nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden_size, num_classes, bias=not config.is_causal)
 
     def forward(self, hidden_ND: Tensor, texts: Packed) -> Tensor:
-        if self.style == "last":
-            lengths = torch.tensor(texts.lengths, device=hidden_ND.device)
-            return self.output(hidden_ND[texts.starts_B + lengths - 1])
         if self.pooler is not None:
             return self.output(self.dropout(self.pooler(hidden_ND, texts)))
-        assert self.transform is not None
-        return self.output(self.dropout(self.transform(hidden_ND[texts.starts_B])))
+        x_BD = _one_a_text(hidden_ND, texts, is_last=self.is_causal)
+        if self.transform is not None:
+            x_BD = self.transform(x_BD)
+        return self.output(self.dropout(x_BD))
 
 
 class TokenHead(nn.Module):
@@ -113,3 +113,13 @@ def build_head(name: str, net: "Network") -> nn.Module:
         assert pooler is None or isinstance(pooler, Pooler)
         return TextHead(config, 2 if name == "nsp" else len(config.labels), pooler)
     return TokenHead(config, 2 if name == "span" else len(config.labels))
+
+
+def _one_a_text(hidden_ND: Tensor, texts: Packed, *, is_last: bool) -> Tensor:
+    """The vector of each text's first or last token, zeros for a text without tokens: [B, D]."""
+    lengths_B = torch.tensor(texts.lengths, device=hidden_ND.device)
+    at_B = texts.starts_B + (lengths_B - 1 if is_last else 0)
+    if all(texts.lengths):
+        return hidden_ND[at_B]
+    rows = lengths_B.nonzero().flatten()
+    return hidden_ND.new_zeros(len(lengths_B), hidden_ND.shape[-1]).index_copy(0, rows, hidden_ND[at_B[rows]])

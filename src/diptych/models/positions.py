@@ -1,4 +1,5 @@
-"""Rotary positions (Su et al. 2021, "RoFormer", eq. 34), in the half-split layout of Llama and Hugging Face."""
+"""Where a token stands: rotary angles (Su et al. 2021, "RoFormer", eq. 34, in the half-split layout of Llama and Hugging
+Face), and the sinusoids of the original Transformer (Vaswani et al. 2017, section 3.5)."""
 
 import torch
 from torch import Tensor
@@ -18,3 +19,10 @@ def rotate(x_NHK: Tensor, cos_N1K: Tensor, sin_N1K: Tensor) -> Tensor:
     """Turn each pair (x_i, x_{i + K/2}) by its angle."""
     first, second = x_NHK.chunk(2, dim=-1)
     return torch.cat((first * cos_N1K - second * sin_N1K, second * cos_N1K + first * sin_N1K), dim=-1)
+
+
+def sinusoids(num_positions: int, size: int) -> Tensor:
+    """sin and cos of each position's angles, interleaved: PE[p, 2i] = sin(p / 10000^(2i/size)), PE[p, 2i+1] = cos(same)."""
+    exponents = torch.arange(0, size, 2, dtype=torch.float32) / size
+    angles = torch.arange(num_positions, dtype=torch.float32)[:, None] / 10_000**exponents
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :size]

@@ -12,6 +12,7 @@ import torch
 
 from diptych.config import nearest
 from diptych.errors import ModelError
+from diptych.messages import _
 from diptych.models.config import ModelConfig, known_fields
 from diptych.models.families import bert, gpt2, modernbert, qwen3
 from diptych.models.transformer import Network, initialize
@@ -31,6 +32,7 @@ _SIZES: dict[str, dict[str, int]] = {
     "medium": {"num_layers": 8, "hidden_size": 512, "head_size": 64, "context_length": 512},
     "base": {"num_layers": 12, "hidden_size": 768, "head_size": 64, "context_length": 1024},
 }
+BASE_WIDTH = 768
 _DEFAULT_VOCABULARY = {"tiny": 4096, "mini": 8192, "small": 16_384, "medium": 16_384, "base": 32_768}
 
 
@@ -46,7 +48,7 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
     Raises:
         ModelError E305: there is no such preset. E306: there is no such field. E301: sizes that do not fit together.
     """
-    family, _, size = preset.rpartition("-")
+    family, _dash, size = preset.rpartition("-")
     if preset.lower() in ("gpt3", "gpt-3"):
         raise ModelError("E307")
     if family not in _SHAPES or size not in _SIZES:
@@ -55,6 +57,9 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
         if name not in known_fields():
             raise ModelError("E306", name=name, hint=nearest(name, known_fields()))
     values: dict[str, Any] = {"vocab_size": _DEFAULT_VOCABULARY[size], **_SIZES[size], **sizes}
+    for name in ("hidden_size", "head_size", "num_heads"):
+        if not isinstance(values.get(name, 1), int) or values.get(name, 1) < 1:
+            raise ModelError("E301", field=name, value=values[name], rule=_("at least 1"))
     hidden = values["hidden_size"]
     if "num_heads" not in sizes:
         values["num_heads"] = _num_heads(hidden, values["head_size"])
@@ -64,6 +69,8 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
         is_gated = _SHAPES[family] not in (bert.shape, gpt2.shape)
         # A gate makes three matrices of two: 8/3 of the hidden size keeps the number of parameters, rounded to whole vectors.
         values["feed_forward_size"] = -(-hidden * 8 // 3 // 32) * 32 if is_gated else 4 * hidden
+    # 0.02 is right for BERT-base; a narrower matrix needs larger numbers for sums of the same size.
+    values.setdefault("initializer_range", float(f"{0.02 * max(1.0, BASE_WIDTH / hidden) ** 0.5:.2g}"))
     return _SHAPES[family](**values)
 
 

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from diptych.errors import ModelError
+from diptych.messages import _
 from diptych.models.attention import Attention
 from diptych.models.cache import Cache
 from diptych.models.config import ModelConfig
 from diptych.models.heads import build_head
 from diptych.models.layers import Embedding, FeedForward, norm
 from diptych.models.packed import Packed
-from diptych.models.positions import rotation
+from diptych.models.positions import rotation, sinusoids
+from diptych.streams import seed_for
 
 # Shapes: N tokens of all texts in a row, B texts, T tokens of the longest, D hidden, V vocabulary, C classes.
 
@@ -108,7 +110,7 @@ class Network(nn.Module):
         if "classes" in self.heads:
             return self.heads["classes"](hidden_ND, texts)
         if "lm" not in self.heads:
-            raise ModelError("E303", heads=", ".join(self.heads) or "none")
+            raise ModelError("E303", heads=", ".join(self.heads) or _("none"))
         return texts.pad(self.heads["lm"](hidden_ND))
 
     def new_cache(self, num_texts: int, capacity: int) -> Cache:
@@ -125,8 +127,10 @@ class Network(nn.Module):
         if name in ("nsp", "classes") and self.config.classifier == "pooler":
             self.ensure_head("pooler", seed=seed)
         weight = self.body.embedding.tokens.weight
-        head = build_head(name, self)
-        initialize(head, self.config, seed, keep=set(self.parameters()))
+        with torch.random.fork_rng(devices=[]):
+            head = build_head(name, self)
+        # A seed of its own: with the body's, a matrix of a head would begin as the embedding does.
+        initialize(head, self.config, seed_for(seed, name), keep=set(self.parameters()))
         self.heads[name] = head.to(weight.device, weight.dtype)
 
     def keep_heads(self, names: tuple[str, ...]) -> None:
@@ -149,7 +153,9 @@ def initialize(module: nn.Module, config: ModelConfig, seed: int, keep: set[Tens
     """Fresh weights: N(0, initializer_range) for matrices, 1 and 0 for norms and biases.
 
     The projections that add to the residual stream are drawn 1/sqrt(2 layers) smaller in a pre-norm stack (Radford et al.
-    2019), so that the stream does not grow with depth. Parameters in `keep` are left as they are.
+    2019), so that the stream does not grow with depth. Learned positions begin as the sinusoids of Vaswani et al. (2017):
+    neighbours are alike from the first step, which a small model on little text has no time to find out for itself.
+    Parameters in `keep` are left as they are.
     """
     draw = torch.Generator().manual_seed(seed)
     for name, part in module.named_modules():
@@ -161,3 +167,9 @@ def initialize(module: nn.Module, config: ModelConfig, seed: int, keep: set[Tens
                 part.weight.normal_(0.0, scale, generator=draw)
             if isinstance(part, nn.Linear) and part.bias is not None:
                 nn.init.zeros_(part.bias)
+    for part in module.modules():
+        if isinstance(part, Embedding) and part.positions is not None and part.positions.weight not in keep:
+            weight_TD = part.positions.weight
+            with torch.no_grad():
+                # Their mean square is 1/2; scaled so, they weigh as much as the tokens.
+                weight_TD.copy_(sinusoids(*weight_TD.shape) * (2**0.5 * config.initializer_range))

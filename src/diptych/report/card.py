@@ -32,7 +32,7 @@ class CardData:
 
 def write_card(path: Path, data: CardData) -> Path:
     """Write the card to `path`."""
-    path.write_text(render(data), encoding="utf-8")
+    path.write_bytes(render(data).encode("utf-8", "replace"))
     return path
 
 

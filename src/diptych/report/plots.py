@@ -1,7 +1,11 @@
 """Pictures as SVG that stays text: it scales, it can be searched, and Chinese is drawn by the reader's own fonts."""
 
+import contextlib
 import io
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +15,28 @@ FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "s
 INK, MAIN, OTHER = "#808690", "#2f6f8f", "#b5633c"
 
 
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "diptych",
+    "text.parse_math": False,
+    "font.family": FONTS,
+    "font.size": 9,
+}
+
+
 def loss_curve(training: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, float]]) -> str:
     """The loss over the steps, of the training text and of the held-out text."""
+    with _style():
+        return _svg(_loss_curve(training, held_out))
+
+
+def confusion_matrix(table: np.ndarray, labels: Sequence[str]) -> str:
+    """Gold labels down, predictions across; the shade is the share of a gold label."""
+    with _style():
+        return _svg(_confusion_matrix(table, labels))
+
+
+def _loss_curve(training: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, float]]) -> Any:
     figure, axes = _figure(6.4, 2.8)
     if training:
         axes.plot(*zip(*training, strict=True), color=MAIN, linewidth=1.2, label=_("training"))
@@ -21,11 +45,10 @@ def loss_curve(training: Sequence[tuple[int, float]], held_out: Sequence[tuple[i
     axes.set_xlabel(_("step"))
     axes.set_ylabel(_("loss (nats)"))
     axes.legend(frameon=False, labelcolor=INK)
-    return _svg(figure)
+    return figure
 
 
-def confusion_matrix(table: np.ndarray, labels: Sequence[str]) -> str:
-    """Gold labels down, predictions across; the shade is the share of a gold label."""
+def _confusion_matrix(table: np.ndarray, labels: Sequence[str]) -> Any:
     size = min(7.0, 1.6 + 0.55 * len(labels))
     figure, axes = _figure(size + 0.6, size)
     shares = table / np.maximum(1, table.sum(1, keepdims=True))
@@ -39,20 +62,36 @@ def confusion_matrix(table: np.ndarray, labels: Sequence[str]) -> str:
         axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
     axes.set_xlabel(_("predicted"))
     axes.set_ylabel(_("gold"))
-    return _svg(figure)
+    return figure
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 18 else label[:17] + "…"
+    """A label that fits beside an axis; what XML cannot hold is shown as U+FFFD."""
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in label)
+    return shown if len(shown) <= 18 else shown[:17] + "…"
 
 
-def _figure(width: float, height: float):
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    """Our settings while a picture is made, and nobody's afterwards; a font that lacks Chinese is no matter for a warning,
+    since the reader's own draws it.
+    """
     import matplotlib
 
-    matplotlib.use("Agg")
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update({"svg.fonttype": "none", "font.family": FONTS, "font.size": 9, "svg.hashsalt": "diptych"})
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
@@ -67,11 +106,8 @@ def _figure(width: float, height: float):
     return figure, axes
 
 
-def _svg(figure) -> str:
-    import logging
-
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+def _svg(figure: Any) -> str:
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue()
     return text[text.index("<svg") :]

@@ -12,7 +12,7 @@ import numpy as np
 
 from diptych.evaluation.intervals import Score, Scores
 from diptych.ledger import Ledger
-from diptych.messages import _, language
+from diptych.messages import _, language, mark
 from diptych.report.plots import confusion_matrix, loss_curve
 from diptych.training.progress import Event
 
@@ -58,8 +58,12 @@ class ReportData:
 def write_report(path: Path, data: ReportData) -> Path:
     """Write the page to `path`, whole or not at all."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(render(data), encoding="utf-8")
-    part.replace(path)
+    try:
+        # Half of a character, which JSON and damaged files can hold, is no text that a page can show.
+        part.write_bytes(render(data).encode("utf-8", "replace"))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return path
 
 
@@ -108,7 +112,7 @@ def _table(systems: Sequence[TableRow]) -> str:
     names = [name for name in systems[0].scores if any(name in system.scores for system in systems)]
     has_cost = any(system.seconds is not None for system in systems)
     head = "".join(f"<th>{escape(_(name))}</th>" for name in names)
-    head += "".join(f"<th>{escape(_(name))}</th>" for name in ("training", "size", "per text")) if has_cost else ""
+    head += "".join(f"<th>{escape(_(name))}</th>" for name in (mark("training"), mark("size"), mark("per text"))) if has_cost else ""
     rows = []
     for number, system in enumerate(systems):
         cells = "".join(_score_cell(system.scores.get(name)) for name in names)
@@ -124,7 +128,7 @@ def _score_cell(score: Score | None) -> str:
     if score is None:
         return "<td>–</td>"
     digits = 1 if score.value >= 100 else 3
-    span = _("one example: no interval") if score.low == -np.inf else f"[{score.low:.{digits}f}, {score.high:.{digits}f}]"
+    span = _("one example: no interval") if not score.has_interval else f"[{score.low:.{digits}f}, {score.high:.{digits}f}]"
     return f"<td><b>{score.value:.{digits}f}</b> <span>{escape(span)}</span></td>"
 
 
@@ -139,7 +143,7 @@ def _mistakes(mistakes: Sequence[tuple[str, str, str, float]]) -> str:
         f"<tr><td>{escape(_clip(text))}</td><td>{escape(gold)}</td><td>{escape(predicted)}</td><td>{probability:.2f}</td></tr>"
         for text, gold, predicted, probability in mistakes
     )
-    head = "".join(f"<th>{escape(_(name))}</th>" for name in ("text", "gold", "predicted", "probability"))
+    head = "".join(f"<th>{escape(_(name))}</th>" for name in (mark("text"), mark("gold"), mark("predicted"), mark("probability")))
     return f'<div class="wide"><table class="text"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>' if rows else ""
 
 

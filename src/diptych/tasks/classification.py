@@ -1,5 +1,7 @@
 """Text classification: one label for a text, or for a pair of texts."""
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,10 +13,15 @@ from torch import Tensor
 from diptych.config import Settings
 from diptych.errors import DataError
 from diptych.ledger import Ledger
+from diptych.messages import mark
 from diptych.models.packed import Packed
 from diptych.tasks.tables import LabelledRow
 from diptych.tasks.task import Batch, HeadTask, Loss, Outputs, Place, Prediction, Targets, Term, ask
 from diptych.text.tokenizer import Tokenizer
+
+MOST_NUMBERS = 20
+"""More numbers than this, most of them in one row only, are something measured: a price, a date, an identity."""
+UNSEEN_LABEL = mark("rows whose label was not seen in training: they cannot be predicted right")
 
 
 class ClassificationSettings(Settings):
@@ -75,11 +82,14 @@ class Classification(HeadTask):
         rows = list(source)
         if not self.labels:
             self.labels = label_set(rows)
+            counts = Counter(row.label for row in rows)
+            singles = sum(count == 1 for count in counts.values())
+            ledger.add("labels", "labels with one example only", singles, total=len(counts))
         numbers = {label: number for number, label in enumerate(self.labels)}
         gold = np.array([numbers.get(row.label or "", -1) for row in rows], dtype=np.int64)
         unseen = [row for row, number in zip(rows, gold, strict=True) if number < 0 and row.label is not None]
         for row in unseen:
-            ledger.add("labels", "rows whose label was not seen in training: they cannot be predicted right", where=row.where)
+            ledger.add("labels", UNSEEN_LABEL, total=len(rows), where=row.where)
         limit = min(context_length, self.settings.max_length or context_length)
         framed = frame_texts([row.texts for row in rows], tokenizer, limit, ledger, [row.where for row in rows])
         return LabelledTexts([ids for ids, _ in framed], [types for _, types in framed], gold, rows)
@@ -101,12 +111,18 @@ class Classification(HeadTask):
         total_B = wrong_M.new_zeros(len(batch.keys)).index_add(0, targets.example_M, wrong_M)
         return {**loss, "errors": Term(total_B, loss["classes"].count_B)}
 
-    def predict(self, net: Any, tokenizer: Tokenizer, inputs: Iterable[str | tuple[str, str]]) -> Iterator[Prediction]:
-        """The label of each input with its probability, in the order of the inputs."""
+    def predict(
+        self, net: Any, tokenizer: Tokenizer, inputs: Iterable[str | tuple[str, str]], ledger: Ledger | None = None
+    ) -> Iterator[Prediction]:
+        """The label of each input with its probability, in the order of the inputs; the ledger counts what was cut."""
+        ledger = ledger if ledger is not None else Ledger()
         device = next(net.parameters()).device
         limit = min(net.config.context_length, self.settings.max_length or net.config.context_length)
         for chunk in _chunks(inputs, 512):
-            framed = frame_texts([(x,) if isinstance(x, str) else tuple(x) for x in chunk], tokenizer, limit, Ledger())
+            own = Ledger()
+            framed = frame_texts([(x,) if isinstance(x, str) else tuple(x) for x in chunk], tokenizer, limit, own)
+            for stage, what, entry in own:
+                ledger.add(stage, what, entry.count)
             order = sorted(range(len(framed)), key=lambda number: len(framed[number][0]))
             examples = LabelledTexts([ids for ids, _ in framed], [types for _, types in framed], np.empty(0), ())
             probabilities_BC: dict[int, Tensor] = {}
@@ -128,15 +144,18 @@ def label_set(rows: Sequence[LabelledRow]) -> tuple[str, ...]:
     """The labels of `rows`, numbers in their order and words in alphabetical order.
 
     Raises:
-        DataError E131: there is only one, so there is nothing to tell apart.
+        DataError E131: there is only one, so there is nothing to tell apart. E135: they are measurements, not classes.
     """
     labels = {row.label for row in rows if row.label is not None}
     if len(labels) < 2:
         raise DataError("E131", label=next(iter(labels), ""), count=len(rows))
     try:
-        return tuple(sorted(labels, key=float))
+        names = tuple(sorted(labels, key=lambda label: (_finite(label), label)))
     except ValueError:
         return tuple(sorted(labels))
+    if len(names) > MOST_NUMBERS and 2 * len(names) > len(rows):
+        raise DataError("E135", count=len(names), total=len(rows), first=names[0], last=names[-1])
+    return names
 
 
 def frame_texts(
@@ -149,7 +168,7 @@ def frame_texts(
     columns = [tokenizer.encode_batch([text[part] for text in texts]) for part in range(len(texts[0]) if texts else 0)]
     framed = []
     for number, parts in enumerate(zip(*columns, strict=True)):
-        room = limit - tokenizer.num_special(pair=len(parts) > 1)
+        room = max(0, limit - tokenizer.num_special(pair=len(parts) > 1))
         kept = _shorten(list(parts), room)
         lost = sum(map(len, parts)) - sum(map(len, kept))
         if lost:
@@ -157,6 +176,8 @@ def frame_texts(
             ledger.add("texts", "texts longer than the context, cut at the end", total=len(texts), where=place)
             ledger.add("texts", "tokens cut off", lost)
         ids, types = tokenizer.frame(*kept)
+        if not ids:  # nothing to judge would be judged by the text before it
+            ids, types = [tokenizer.eos_id or 0], [0]
         framed.append((np.asarray(ids, dtype=np.int64), np.asarray(types, dtype=np.int64)))
     return framed
 
@@ -166,6 +187,13 @@ def lay(examples: LabelledTexts, numbers: Sequence[int]) -> Packed:
     ids_N = torch.from_numpy(np.concatenate([examples.ids[number] for number in numbers]))
     types_N = torch.from_numpy(np.concatenate([examples.types[number] for number in numbers]))
     return Packed(ids_N, tuple(len(examples.ids[number]) for number in numbers), types_N)
+
+
+def _finite(label: str) -> float:
+    number = float(label)
+    if not math.isfinite(number):
+        raise ValueError(label)
+    return number
 
 
 def _shorten(parts: list[list[int]], room: int) -> list[list[int]]:

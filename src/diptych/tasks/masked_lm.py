@@ -61,17 +61,24 @@ class PairRows(TextRows):
     def _partners(self, seed: int, epoch: int) -> np.ndarray:
         """For each text, the text whose B it shows in this epoch: itself, or one of another document.
 
-        Text p is coupled with (c - p) mod n, for a c drawn per epoch; a couple of two documents swaps with the chance
-        that makes half of all texts negatives, or always where there are too few such couples.
+        The texts are shuffled document by document, and each is coupled with the one half of the corpus further on: both
+        are of one document only where that document is more than half of all. A couple swaps with the chance that makes
+        half of all texts negatives, or always where there are too few couples for that.
         """
-        numbers = np.arange(len(self.pieces))
         draw = stream(seed, "next sentence", epoch)
-        mates = (int(draw.integers(len(numbers))) - numbers) % len(numbers)
-        splits = self.cuts > 0
-        swappable = (self.pieces[:, 0] != self.pieces[mates, 0]) & splits & splits[mates]
-        chance = 0.5 * splits.sum() / max(1, swappable.sum())
-        coin = draw.random(len(numbers))[np.minimum(numbers, mates)] < chance
-        return np.where(swappable & coin, mates, numbers)
+        partners = np.arange(len(self.pieces))
+        splits = np.flatnonzero(self.cuts)
+        if len(splits) < 2:
+            return partners
+        documents = self.pieces[splits, 0]
+        shuffled = splits[np.lexsort((draw.random(len(splits)), draw.random(documents[-1] + 1)[documents]))]
+        half = len(shuffled) // 2
+        first, second = shuffled[:half], shuffled[half : 2 * half]
+        swappable = self.pieces[first, 0] != self.pieces[second, 0]
+        chance = 0.5 * len(splits) / max(1, 2 * swappable.sum())
+        swaps = swappable & (draw.random(half) < chance)
+        partners[first[swaps]], partners[second[swaps]] = second[swaps], first[swaps]
+        return partners
 
 
 class MaskedLM(HeadTask):

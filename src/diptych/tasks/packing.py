@@ -53,6 +53,31 @@ class StreamRows:
         return pieces
 
 
+class DocumentRows(StreamRows):
+    """The same stream with each document in rows of its own, cut only where it is longer than a row.
+
+    What a document costs then depends on nothing beside it, which is how a corpus is judged.
+    """
+
+    def __init__(self, shards: TokenShards, row_length: int) -> None:
+        super().__init__(shards, row_length)
+        ends = np.minimum(shards.borders[1:], self._inputs)
+        counts = -(-np.maximum(0, ends - shards.borders[:-1]) // row_length)
+        self._documents = np.repeat(np.arange(len(counts)), counts)
+        nth = np.arange(len(self._documents)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self._starts = shards.borders[self._documents] + nth * row_length
+        self._stops = np.minimum(self._starts + row_length, ends[self._documents])
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def num_tokens(self, index: int) -> int:
+        return int(self._stops[index] - self._starts[index])
+
+    def row(self, index: int) -> list[Piece]:
+        return [Piece(int(self._documents[index]), int(self._starts[index]), int(self._stops[index]))]
+
+
 class TextRows:
     """Whole documents side by side in rows of at most `row_length` tokens, cut only where one is longer than a row.
 

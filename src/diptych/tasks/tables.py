@@ -4,6 +4,7 @@ The guess is always shown, and one flag corrects it. Rows without a label, repea
 are counted in the ledger; a repeated text never lies on both sides of a split.
 """
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from diptych.config import nearest
 from diptych.errors import DataError
 from diptych.ledger import Ledger
+from diptych.messages import _
 from diptych.streams import seed_for
 from diptych.text.corpus import Document, Row, read_table
 
@@ -57,8 +59,8 @@ def read_labelled(
         DataError E132: the table is empty. E133: a named column does not exist. E134: no column can be the text or the
         label. E121: a label is empty and `empty_labels` is "error".
     """
-    rows = list(read_table(source))
-    name = str(source) if isinstance(source, str | Path) else "the table"
+    rows = list(read_table(source, ledger))
+    name = str(source) if isinstance(source, str | Path) else _("the table")
     if not rows:
         raise DataError("E132", name=name)
     columns = choose_columns(rows, name, text=text, pair=pair, label=label)
@@ -73,10 +75,12 @@ def read_labelled(
                 raise DataError("E121", where=row.where, column=columns.label, count=num_empty, total=len(rows))
             ledger.add("table", "rows without a label, dropped", total=len(rows), where=row.where)
             continue
-        texts = tuple(str(row.fields.get(column) or "") for column in (columns.text, columns.pair) if column)
+        texts = tuple(_text(row.fields.get(column)) for column in (columns.text, columns.pair) if column)
         if not any(part.strip() for part in texts):
             ledger.add("table", "rows without a text, dropped", total=len(rows), where=row.where)
             continue
+        if all(_is_number(part) for part in texts):
+            ledger.add("table", "texts that are nothing but a number", total=len(rows), where=row.where)
         owner = None if group is None else label_name(row.fields.get(group))
         labelled.append(LabelledRow(texts, value, row.where, owner))
     ledger.add("table", "rows read", len(rows))
@@ -100,7 +104,7 @@ def choose_columns(rows: Sequence[Row], name: str, *, text: str | None, pair: st
     if pair is None:
         pair = _named(PAIR_NAMES, [column for column in known if column not in (label, text)])
     if text is None or label is None:
-        raise DataError("E134", name=name, missing="label" if label is None else "text", columns=", ".join(map(str, known)))
+        raise DataError("E134", name=name, missing=_("label") if label is None else _("text"), columns=", ".join(map(str, known)))
     return Columns(text, label, pair)
 
 
@@ -129,8 +133,10 @@ def split_rows(rows: Sequence[LabelledRow], share: float, seed: int, purpose: st
     With so few rows that a label would be missing from either side, the held-out part is empty.
     """
     units: dict[tuple[str | None, Any], list[LabelledRow]] = defaultdict(list)
+    first_label: dict[int, str | None] = {}
     for row in rows:
-        units[(None, row.group) if row.group is not None else (row.label, _fingerprint(row))].append(row)
+        text = _fingerprint(row)
+        units[(None, row.group) if row.group is not None else (first_label.setdefault(text, row.label), text)].append(row)
     by_label: dict[str | None, list[tuple[str | None, Any]]] = defaultdict(list)
     for key in units:
         by_label[key[0]].append(key)
@@ -147,9 +153,17 @@ def split_rows(rows: Sequence[LabelledRow], share: float, seed: int, purpose: st
     return [row for key, unit in units.items() if key not in held_keys for row in unit], held
 
 
+def digest(rows: Sequence[LabelledRow]) -> str:
+    """What tells these rows, in this order, from any others."""
+    state = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        state.update(repr((row.texts, row.label)).encode("utf-8", "surrogatepass"))
+    return state.hexdigest()
+
+
 def label_name(value: Any) -> str | None:
     """A label as text: 1, 1.0 and "1" are one label; None, NaN and "" are none."""
-    if value is None or value != value:
+    if _is_missing(value):
         return None
     if isinstance(value, bool):
         return str(value)
@@ -158,8 +172,27 @@ def label_name(value: Any) -> str | None:
     return str(value).strip() or None
 
 
+def _text(value: Any) -> str:
+    return "" if _is_missing(value) else str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    """None, NaN, and the NA of pandas, which refuses to be compared."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:
+        return True
+
+
+def _is_number(text: str) -> bool:
+    return text.strip().lstrip("+-").replace(".", "", 1).isdigit()
+
+
 def _fingerprint(row: LabelledRow) -> int:
-    return Document("\x1f".join(row.texts), row.where, {}).fingerprint
+    # White space is folded, and a control character such as \x1f is white space; this stands between texts alone.
+    return Document(" \0 ".join(row.texts), row.where, {}).fingerprint
 
 
 def _named(names: Iterable[str], columns: Sequence[str]) -> str | None:
@@ -175,5 +208,6 @@ def _fewest_values(found: dict[str, list[Any]], columns: Sequence[str]) -> str |
 
 
 def _longest_text(found: dict[str, list[Any]], columns: Sequence[str]) -> str | None:
-    lengths = {column: sum(len(value) for value in found[column] if isinstance(value, str)) for column in columns}
+    texts = {column: [value for value in found[column] if isinstance(value, str) and not _is_number(value)] for column in columns}
+    lengths = {column: sum(map(len, values)) for column, values in texts.items()}
     return max(lengths, key=lengths.__getitem__) if lengths and max(lengths.values()) else None

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from diptych.ledger import Ledger
+from diptych.messages import mark
 from diptych.text.corpus import Document
 
-STAGE = "cleaning"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+STAGE = mark("cleaning")
+_BREAKS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff\u00ad\u180e\u202a-\u202e\u2066-\u2069]")
 # A joiner stays after an emoji or its modifiers and inside words of scripts that need it (Indic, Persian).
 _LOOSE_JOINER = re.compile("(?<![\u0600-\u0dff\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]")
-_SPACES = re.compile(r"[^\S\n]+$", re.MULTILINE)
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _WIDE_SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u205f]")
 
@@ -28,7 +29,7 @@ class Cleaning:
 
     normalize: Literal["NFC", "NFKC"] | None = "NFC"
     control: bool = True
-    """Drop control characters; \\r\\n becomes \\n."""
+    """Drop control characters; \\r\\n and every other way to end a line or a page becomes \\n."""
     zero_width: bool = True
     """Drop characters without a width, but for the joiners of emoji and of scripts that need them."""
     white_space: bool = True
@@ -45,13 +46,17 @@ def clean_text(text: str, cleaning: Cleaning, ledger: Ledger, where: str | None 
         text = unicodedata.normalize(cleaning.normalize, text)
         ledger.add(STAGE, "documents with characters written another way, normalized", where=where)
     if cleaning.control:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        text = _drop(_CONTROL, text, "control characters dropped", ledger, where)
+        text = _BREAKS.sub("\n", text)
+        text = _drop(_CONTROL, text, mark("control characters dropped"), ledger, where)
     if cleaning.zero_width:
-        text = _drop(_ZERO_WIDTH, text, "characters without a width dropped", ledger, where)
-        text = _drop(_LOOSE_JOINER, text, "characters without a width dropped", ledger, where)
+        text = _drop(_ZERO_WIDTH, text, mark("characters without a width dropped"), ledger, where)
+        text = _drop(_LOOSE_JOINER, text, mark("characters without a width dropped"), ledger, where)
+    if cleaning.normalize:
+        # What stood apart may meet now: a letter and its accent.
+        text = unicodedata.normalize(cleaning.normalize, text)
     if cleaning.white_space:
-        text = _EMPTY_LINES.sub("\n\n", _SPACES.sub("", _WIDE_SPACES.sub(" ", text))).strip()
+        lines = (line.rstrip() for line in _WIDE_SPACES.sub(" ", text).split("\n"))
+        text = _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
     if cleaning.repeated_lines:
         text = _without_repeats(text, cleaning.repeated_lines, ledger, where)
     return text

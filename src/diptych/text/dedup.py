@@ -5,16 +5,17 @@ from typing import Any
 
 from diptych.errors import MachineError
 from diptych.ledger import Ledger
+from diptych.messages import mark
 from diptych.text.corpus import Document
 from diptych.text.words import is_wide
 
-STAGE = "duplicates"
+STAGE = mark("duplicates")
 SHINGLE_CHARS = 5
 NUM_HASHES = 128
 
 
 def deduplicate(documents: Iterable[Document], ledger: Ledger, *, near: bool = False, threshold: float = 0.8) -> Iterator[Document]:
-    """Each document the first time it comes; memory grows by eight bytes a document, by about a kilobyte with `near`.
+    """Each document the first time it comes; memory grows by some hundred bytes a document, by a kilobyte with `near`.
 
     Args:
         near: drop those that share more than `threshold` of their shingles (words, or five characters of Chinese) as well.

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.errors import DataError
+from diptych.errors import DataError, of_system
 from diptych.ledger import Ledger
 from diptych.text.corpus import Document
 from diptych.text.tokenizer import Tokenizer
@@ -55,7 +55,7 @@ class TokenShards:
             empty = not meta["token_bytes"]
             tokens = np.empty(0, dtype) if empty else np.memmap(folder / "tokens.bin", dtype=dtype, mode="r")
             return cls(tokens, np.load(folder / "borders.npy"), np.load(folder / "text_bytes.npy"), meta["fingerprint"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise DataError("E211", path=folder) from None
 
     @property
@@ -78,6 +78,10 @@ def write_shards(
 
     Args:
         separator: a token to stand before each document and after the last one, or None.
+        ledger: is kept with the tokens, so that whoever finds them there is told as well.
+
+    Raises:
+        MachineError E902: the disk is full; what was there before still stands.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -115,6 +119,8 @@ def write_shards(
         (part / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
+    except OSError as error:
+        raise of_system(error, folder) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return TokenShards.open(folder)
@@ -123,10 +129,11 @@ def write_shards(
 def cached_shards(
     documents: Iterable[Document], tokenizer: Tokenizer, cache: Path, key: dict[str, Any], *, separator: int | None, ledger: Ledger
 ) -> TokenShards:
-    """The shards for `key` in `cache`, written where they are not there yet; their ledger is added to `ledger` either way.
+    """The shards for `key` in `cache`, written where they are not there yet; what was counted is in `ledger` either way.
 
     Args:
         key: all that decides the tokens besides the tokenizer: the corpus' fingerprint, the split, the cleaning.
+        ledger: an empty one, which `documents` counts into as they are read.
     """
     full_key = {**key, "tokenizer": tokenizer.fingerprint(), "separator": separator, "format": FORMAT}
     name = hashlib.blake2b(json.dumps(full_key, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
@@ -139,10 +146,7 @@ def cached_shards(
             return shards
         except DataError:
             shutil.rmtree(folder, ignore_errors=True)
-    own = Ledger()
-    shards = write_shards(documents, tokenizer, folder, separator=separator, ledger=own)
-    ledger.merge(own)
-    return shards
+    return write_shards(documents, tokenizer, folder, separator=separator, ledger=ledger)
 
 
 def _encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[list[int], int]]:

@@ -1,15 +1,18 @@
 """Tables of text: rows from csv, tsv, JSON, JSON lines, parquet, lists, data frames and Hugging Face datasets."""
 
 import csv
+import glob
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.text.files import Source, find_sources, read_lines
+from diptych.messages import _
+from diptych.text.files import UNREADABLE, Source, find_sources, has_halves, read_lines, whole
 
 TEXT_NAMES = ("text", "content", "sentence", "review", "comment", "body", "message", "正文", "文本", "内容", "评论", "句子")
 
@@ -26,23 +29,28 @@ def read_table(source: Any, ledger: Ledger | None = None, encoding: str | None =
     """The rows of a file, or of a table in memory.
 
     Args:
-        source: a path, or a list of dictionaries or of (text, label) pairs, a data frame, a Hugging Face dataset.
+        source: a path, a pattern, a list of `Path`; or a list of dictionaries, of strings or of (text, label) pairs, a data
+            frame, a Hugging Face dataset.
 
     Raises:
         DataError E101: no such file. E106: a line that is no JSON. E107: this object is no table.
     """
     ledger = ledger if ledger is not None else Ledger()
     if isinstance(source, str | Path):
-        path = Path(source)
-        if not path.exists():
-            raise DataError("E101", path=path)
-        for file in find_sources([path], ledger):
+        paths = [Path(source)] if Path(source).exists() else [Path(name) for name in sorted(glob.glob(str(source), recursive=True))]
+        if not paths:
+            raise DataError("E101", path=source)
+        for file in find_sources(paths, ledger):
             yield from rows_of(file, ledger, encoding)
+    elif isinstance(source, list) and source and all(isinstance(item, Path) for item in source):
+        for path in source:
+            yield from read_table(path, ledger, encoding)
     elif hasattr(source, "to_dict") and hasattr(source, "columns"):
-        for number, fields in enumerate(source.to_dict(orient="records"), 1):
-            yield Row(f"row {number}", {str(key): value for key, value in fields.items()})
-    elif hasattr(source, "__iter__"):
-        yield from _rows_in_memory(source)
+        filled = source.astype(object).where(source.notna(), None)
+        for number, fields in enumerate(filled.to_dict(orient="records"), 1):
+            yield _row(_("row {number}").format(number=number), {str(key): value for key, value in fields.items()}, ledger)
+    elif hasattr(source, "__iter__") and not isinstance(source, Mapping | bytes):
+        yield from _rows_in_memory(source, ledger)
     else:
         raise DataError("E107", kind=type(source).__name__)
 
@@ -59,7 +67,7 @@ def rows_of(source: Source, ledger: Ledger, encoding: str | None = None) -> Iter
         yield from _csv_rows(source, ledger, encoding)
     else:
         for number, line in enumerate(read_lines(source, ledger, encoding), 1):
-            yield Row(f"{source.name}, line {number}", {"text": line.rstrip("\n")})
+            yield Row(_line(source, number), {"text": line.rstrip("\n")})
 
 
 def guess_text_column(rows: Sequence[Mapping[str, Any]], where: str) -> str:
@@ -68,7 +76,7 @@ def guess_text_column(rows: Sequence[Mapping[str, Any]], where: str) -> str:
     Raises:
         DataError E108: no column holds text.
     """
-    names = list(rows[0]) if rows else []
+    names = list(dict.fromkeys(name for row in rows for name in row))
     lowered = {str(name).strip().lower(): name for name in names}
     for name in TEXT_NAMES:
         if name in lowered:
@@ -76,8 +84,12 @@ def guess_text_column(rows: Sequence[Mapping[str, Any]], where: str) -> str:
     amount = {name: sum(len(row.get(name) or "") for row in rows if isinstance(row.get(name), str)) for name in names}
     best = max(amount, key=amount.__getitem__, default=None)
     if best is None or not amount[best]:
-        raise DataError("E108", where=where, columns=", ".join(map(str, names)) or "none")
+        raise DataError("E108", where=where, columns=", ".join(map(str, names)) or _("none"))
     return best
+
+
+def _line(source: Source, number: int) -> str:
+    return _("{name}, line {number}").format(name=source.name, number=number)
 
 
 def _csv_rows(source: Source, ledger: Ledger, encoding: str | None) -> Iterator[Row]:
@@ -88,24 +100,31 @@ def _csv_rows(source: Source, ledger: Ledger, encoding: str | None) -> Iterator[
         reader: Any = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         reader = csv.reader(lines)
-    cells = iter(reader)
-    first, second = next(cells, None), next(cells, None)
-    if first is None:
+    rows = _numbered_rows(reader)
+    head = list(islice(rows, 2))
+    if not head:
         return
-    has_header = _is_header(first, second)
-    names = [name.strip() or f"column{number}" for number, name in enumerate(first, 1)] if has_header else _numbered(first)
-    if not has_header:
+    first = head[0][1]
+    if _is_header(first, head[1][1] if len(head) == 2 else None):
+        names = [name.strip() or f"column{number}" for number, name in enumerate(first, 1)]
+        head = head[1:]
+    else:
+        names = [f"column{number}" for number in range(1, len(first) + 1)]
         ledger.add("table", "tables without a header: columns are numbered", where=source.name)
-        yield Row(f"{source.name}, line 1", dict(zip(names, first, strict=False)))
-    start = 2
-    rest = iter(()) if second is None else _again(second, cells)
-    for row in rest:
+    for line, row in chain(head, rows):
+        if len(row) != len(names):
+            ledger.add("table", "rows with too many or too few cells", where=_line(source, line))
+        padded = row + [""] * (len(names) - len(row))
+        yield Row(_line(source, line), dict(zip(names, padded, strict=False)))
+
+
+def _numbered_rows(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """(the line where it begins, its cells) of each row that is not empty."""
+    line = 1
+    for row in reader:
         if row:
-            if len(row) != len(names):
-                ledger.add("table", "rows with too many or too few cells", where=f"{source.name}, line {start}")
-            padded = row + [""] * (len(names) - len(row))
-            yield Row(f"{source.name}, line {start}", dict(zip(names, padded, strict=False)))
-        start = reader.line_num + 1
+            yield line, row
+        line = reader.line_num + 1
 
 
 def _is_header(first: list[str], second: list[str] | None) -> bool:
@@ -135,15 +154,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _numbered(first: list[str]) -> list[str]:
-    return [f"column{number}" for number in range(1, len(first) + 1)]
-
-
-def _again(first: list[str], rest: Iterator[list[str]]) -> Iterator[list[str]]:
-    yield first
-    yield from rest
-
-
 def _counted(lines: Iterator[str]) -> Iterator[str]:
     """Lines without the NUL characters that csv refuses."""
     for line in lines:
@@ -154,52 +164,63 @@ def _json_lines(source: Source, ledger: Ledger, encoding: str | None) -> Iterato
     for number, line in enumerate(read_lines(source, ledger, encoding), 1):
         if not line.strip():
             continue
-        where = f"{source.name}, line {number}"
+        where = _line(source, number)
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError("E106", where=where, problem=error.msg) from None
-        yield Row(where, value if isinstance(value, dict) else {"text": value})
+        yield _row(where, value if isinstance(value, dict) else {"text": value}, ledger)
 
 
 def _json_rows(source: Source, ledger: Ledger, encoding: str | None) -> Iterator[Row]:
     """A JSON file: a list of rows, an object of one list, or JSON lines under another name."""
     text = "".join(read_lines(source, ledger, encoding))
+    if not text.strip():
+        return
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             yield from _json_lines(source, ledger, encoding)
             return
-        raise DataError("E106", where=f"{source.name}, line {error.lineno}", problem=error.msg) from None
+        raise DataError("E106", where=_line(source, error.lineno), problem=error.msg) from None
     if isinstance(data, dict):
         data = next((value for value in data.values() if isinstance(value, list)), [data])
     for number, value in enumerate(data if isinstance(data, list) else [data], 1):
-        yield Row(f"{source.name}, item {number}", value if isinstance(value, dict) else {"text": value})
+        where = _("{name}, item {number}").format(name=source.name, number=number)
+        yield _row(where, value if isinstance(value, dict) else {"text": value}, ledger)
 
 
 def _parquet_rows(source: Source) -> Iterator[Row]:
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise DataError("E109", path=source.name) from None
-    with source.open() as file:
-        number = 0
-        for batch in parquet.ParquetFile(file).iter_batches():
-            for fields in batch.to_pylist():
-                number += 1
-                yield Row(f"{source.name}, row {number}", fields)
+    try:
+        with source.open() as file:
+            batches = parquet.ParquetFile(file).iter_batches()
+            for number, fields in enumerate((fields for batch in batches for fields in batch.to_pylist()), 1):
+                yield Row(_("{name}, row {number}").format(name=source.name, number=number), fields)
+    except (ArrowException, *UNREADABLE) as error:
+        raise DataError("E110", path=source.name, problem=error) from None
 
 
-def _rows_in_memory(source: Any) -> Iterator[Row]:
+def _rows_in_memory(source: Any, ledger: Ledger) -> Iterator[Row]:
     for number, item in enumerate(source, 1):
-        where = f"row {number}"
+        where = _("row {number}").format(number=number)
         if isinstance(item, Mapping):
-            yield Row(where, item)
+            yield _row(where, item, ledger)
         elif isinstance(item, list | tuple) and 2 <= len(item) <= 3:
             names = ("text", "label") if len(item) == 2 else ("text", "text2", "label")
-            yield Row(where, dict(zip(names, item, strict=True)))
+            yield _row(where, dict(zip(names, item, strict=True)), ledger)
         elif isinstance(item, str):
-            yield Row(where, {"text": item})
+            yield _row(where, {"text": item}, ledger)
         else:
             raise DataError("E107", kind=type(item).__name__)
+
+
+def _row(where: str, fields: Mapping[str, Any], ledger: Ledger) -> Row:
+    """A row whose texts can be written: JSON and Python may hold halves of characters, which UTF-8 cannot."""
+    if any(isinstance(value, str) and not value.isascii() and has_halves(value) for value in fields.values()):
+        fields = {name: whole(value, ledger, where) if isinstance(value, str) else value for name, value in fields.items()}
+    return Row(where, fields)

@@ -13,22 +13,18 @@ from typing import Any, Literal
 
 import numpy as np
 import tokenizers
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
+from diptych.messages import mark
+from diptych.text.files import whole
+from diptych.text.vocabulary import Kind, learn
 
-Kind = Literal["bpe", "wordpiece", "unigram", "characters"]
 Panel = Literal["causal", "masked"]
-STAGE = "tokenizer"
+STAGE = mark("tokenizer")
 MASKED_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CAUSAL_SPECIALS = ("<|endoftext|>", "<|pad|>")
-# Letters, single digits, Chinese runs, and what is neither: a word keeps the space before it, as in GPT-2.
-BPE_SPLIT = (
-    r"'(?:[sdmt]|ll|ve|re)| ?[\u3400-\u9fff\uf900-\ufaff]+| ?[^\W\d_\u3400-\u9fff\uf900-\ufaff]+|\d"
-    r"| ?[^\s\w]+|_+|\s+(?!\S)|\s+"
-)
-UNIGRAM_SPLIT = r"▁*[\u3400-\u9fff\uf900-\ufaff]{1,16}|▁*[^\W\d_\u3400-\u9fff\uf900-\ufaff▁]+|\d|▁*[^\s\w▁]+|▁+"
 SENTENCE_ENDS = "。！？!?.；;…\n"
 UNREADABLE = 0.05
 _ROLES = {
@@ -71,24 +67,17 @@ class Tokenizer:
         lowercase: bool = False,
         ledger: Ledger | None = None,
     ) -> "Tokenizer":
-        """Learn a vocabulary from a stream of texts.
+        """Learn a vocabulary from a stream of texts; the same texts give the same one.
 
         Args:
-            kind: "bpe" on bytes reads any text; "wordpiece" takes Chinese characters apart; "unigram"; "characters".
+            kind: "bpe" on bytes reads any text; "wordpiece" takes Chinese characters apart; "unigram" learns from the first
+                five million characters; "characters".
             panel: "masked" has [CLS], [SEP] and [MASK] and frames texts with them, "causal" ends documents with one token.
 
         Raises:
-            DataError E201: there is no text to learn from.
+            DataError E201: there is no text to learn from. E205: a unigram vocabulary has no room for every character.
         """
-        specials = MASKED_SPECIALS if panel == "masked" else CAUSAL_SPECIALS
-        backend, trainer = _build(kind, vocab_size, panel, specials, lowercase)
-        stream = _NonEmpty(texts)
-        if kind == "characters":
-            _learn_characters(backend, stream, vocab_size, specials)
-        else:
-            backend.train_from_iterator(stream, trainer)
-        if not stream.count:
-            raise DataError("E201")
+        backend = learn(texts, kind, vocab_size, MASKED_SPECIALS if panel == "masked" else CAUSAL_SPECIALS, lowercase=lowercase)
         if panel == "masked":
             backend.post_processor = _frame(backend)
         roles = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -146,15 +135,22 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`, without special ones."""
-        return self.backend.encode(text, add_special_tokens=False).ids
+        return self.encode_offsets(text)[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of each text, without special ones; several threads share the work."""
-        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        try:
+            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (TypeError, UnicodeEncodeError):  # halves of characters, which Python's strings alone can hold
+            encodings = self.backend.encode_batch_fast([whole(text) for text in texts], add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The tokens of `text`, and from which to which character of the original each one reaches."""
-        encoding = self.backend.encode(text, add_special_tokens=False)
+        try:
+            encoding = self.backend.encode(text, add_special_tokens=False)
+        except (TypeError, UnicodeEncodeError):
+            encoding = self.backend.encode(whole(text), add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def frame(self, ids_a: Sequence[int], ids_b: Sequence[int] | None = None) -> tuple[list[int], list[int]]:
@@ -264,69 +260,6 @@ class Tokenizer:
     def _role(self, role: str) -> int | None:
         name = self.roles.get(role)
         return None if name is None else self.backend.token_to_id(name)
-
-
-class _NonEmpty:
-    """A stream of texts that counts those with something in them."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts = texts
-        self.count = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for text in self._texts:
-            self.count += bool(text.strip())
-            yield text
-
-
-def _build(kind: Kind, vocab_size: int, panel: Panel, specials: Sequence[str], lowercase: bool) -> tuple[tokenizers.Tokenizer, Any]:
-    common = {"special_tokens": list(specials), "show_progress": False}
-    if kind == "bpe":
-        backend = tokenizers.Tokenizer(models.BPE(unk_token=None))
-        backend.normalizer = normalizers.Lowercase() if lowercase else None  # type: ignore[assignment]
-        split = pre_tokenizers.Split(Regex(BPE_SPLIT), behavior="isolated")
-        backend.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-        backend.decoder = decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        return backend, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, max_token_length=24, **common)
-    unknown = "[UNK]"
-    if panel == "causal":
-        common["special_tokens"] = [*specials, unknown]
-    if kind == "wordpiece":
-        backend = tokenizers.Tokenizer(models.WordPiece(unk_token=unknown))  # type: ignore[call-arg]
-        backend.normalizer = normalizers.BertNormalizer(
-            clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
-        )
-        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        backend.decoder = decoders.WordPiece()
-        # Rare Chinese characters come last in a frequency list and must not push out the words.
-        return backend, trainers.WordPieceTrainer(vocab_size=vocab_size, limit_alphabet=max(1000, vocab_size * 3 // 4), **common)
-    if kind == "unigram":
-        backend = tokenizers.Tokenizer(models.Unigram())
-        backend.normalizer = normalizers.Lowercase() if lowercase else None  # type: ignore[assignment]
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Metaspace(split=False), pre_tokenizers.Split(Regex(UNIGRAM_SPLIT), behavior="isolated")]
-        )
-        backend.decoder = decoders.Metaspace()
-        return backend, trainers.UnigramTrainer(vocab_size=vocab_size, unk_token=unknown, **common)
-    backend = tokenizers.Tokenizer(models.WordLevel(unk_token=unknown))
-    backend.normalizer = normalizers.Lowercase() if lowercase else None  # type: ignore[assignment]
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
-    backend.decoder = decoders.Fuse()
-    return backend, None
-
-
-def _learn_characters(backend: tokenizers.Tokenizer, texts: Iterable[str], vocab_size: int, specials: Sequence[str]) -> None:
-    from collections import Counter
-
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(backend.normalizer.normalize_str(text) if backend.normalizer else text)
-    names = [*specials] + ([] if "[UNK]" in specials else ["[UNK]"])
-    common = sorted(counts, key=lambda character: (-counts[character], character))
-    vocabulary = {name: number for number, name in enumerate([*names, *common[: vocab_size - len(names)]])}
-    backend.model = models.WordLevel(vocabulary, unk_token="[UNK]")
-    backend.add_special_tokens([AddedToken(name, special=True) for name in names])
 
 
 def _frame(backend: tokenizers.Tokenizer) -> Any:

@@ -5,7 +5,8 @@ from typing import Literal
 
 Span = tuple[int, int]
 
-_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’-][A-Za-z\u00c0-\u024f]+)*|\d+(?:[.,]\d+)*|[\u3400-\u9fff\uf900-\ufaff]+|[^\W\d_]+")
+_WIDE = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[A-Za-z\u00c0-\u024f]+(?:['’-][A-Za-z\u00c0-\u024f]+)*|\d+(?:[.,]\d+)*|[{_WIDE}]+|[^\W\d_{_WIDE}]+")
 _END = re.compile(r"(?:[。！？!?…]+|(?<!\d)\.(?!\w)|\.(?=\s|$)|\n)[\"'”’」』）)\]]*")
 _SHORT_FORMS = ("mr", "mrs", "ms", "dr", "prof", "st", "e.g", "i.e", "etc", "vs", "cf", "fig", "no", "jr", "sr", "inc", "ltd")
 

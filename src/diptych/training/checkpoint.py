@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from diptych.errors import MachineError, TrainingError
+from diptych.errors import MachineError, TrainingError, of_system
 
 KEPT = 2
 """How many checkpoints stay on the disk."""
@@ -31,17 +31,20 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor
         tensors: groups of named tensors, one file each ("weights", "optimizer", "best").
 
     Raises:
-        MachineError E902: the disk is full; what was there before still stands.
+        MachineError E902: the disk is full. E904: it cannot be written to. What was there before still stands.
     """
     target = folder / f"step-{step:08d}"
     part = folder / f".writing-{os.getpid()}"
     try:
-        shutil.rmtree(part, ignore_errors=True)
+        for left in folder.glob(".writing-*"):
+            shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
         for name, group in tensors.items():
             save_file({key: tensor.detach().cpu().contiguous() for key, tensor in group.items()}, part / f"{name}.safetensors")
         files = {path.name: _checksum(path) for path in sorted(part.iterdir())}
-        (part / "state.json").write_text(json.dumps({"step": step, "files": files, **state}), encoding="utf-8")
+        described = {"step": step, "files": files, **state}
+        text = json.dumps({**described, "checksum": _checksum_of(described)})
+        (part / "state.json").write_text(text, encoding="utf-8")
         for path in part.iterdir():
             _flush(path)
         shutil.rmtree(target, ignore_errors=True)
@@ -49,9 +52,9 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor
         _flush(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error):
+        if "No space" in str(error):
             raise MachineError("E902", path=target) from None
-        raise
+        raise of_system(error if isinstance(error, OSError) else OSError(str(error)), target) from None
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -70,8 +73,10 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[st
     """
     found = checkpoints(folder)
     for path in reversed(found):
-        with contextlib.suppress(OSError, ValueError, KeyError, SafetensorError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
             state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            if state.pop("checksum") != _checksum_of(state):
+                continue
             if all(_checksum(path / name) == digest for name, digest in state["files"].items()):
                 return {Path(name).stem: load_file(path / name) for name in state["files"]}, state
     if found:
@@ -118,11 +123,20 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def _checksum_of(described: dict[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
 def _flush(path: Path) -> None:
     """Make sure that what was written is on the disk before it is renamed."""
-    with contextlib.suppress(OSError, PermissionError):  # folders cannot be opened on Windows
+    try:
         handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except OSError:  # folders cannot be opened on Windows
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+    finally:
+        os.close(handle)

@@ -52,6 +52,8 @@ class Plan:
     checkpoint_steps: int | None = None
     eval_tokens: int = 100_000
     log_steps: int = 10
+    data: str = ""
+    """A digest of what is trained on; a run is not resumed with other data."""
 
 
 @dataclass
@@ -99,8 +101,8 @@ def train(
     """Train `net` on `examples` until the budget is spent; the model and how it went.
 
     Raises:
-        TrainingError E501: there are no examples. E503: the loss is no longer a number; the last good state stands in
-        the checkpoints and in the model that is returned to nobody.
+        TrainingError E501: there are no examples. E503, E504: the loss is no longer a number; the state before that step is
+        kept where the plan keeps checkpoints, and stands in `net` in any case.
     """
     if len(examples) == 0:
         raise TrainingError("E501")
@@ -124,8 +126,7 @@ class _Run:
         self.device = next(net.parameters()).device
         self.optimizer = adamw(self.net, plan.train, plan.lr)
         self.budget = Budget.of(plan.train, len(examples), plan.batch_size)
-        limit = round(plan.train.epochs * len(examples)) if plan.train.epochs is not None else None
-        self.order = Order(len(examples), plan.batch_size, plan.train.seed, limit)
+        self.order = Order(len(examples), plan.batch_size, plan.train.seed, self.budget.examples)
         self.state = _State()
         self.best_weights: dict[str, Tensor] | None = None
         self.outcome = Outcome()
@@ -140,6 +141,8 @@ class _Run:
         if found is None:
             return
         tensors, state = found
+        if state["data"] != self.plan.data:
+            raise TrainingError("E506", path=self.plan.checkpoints)
         restore_weights(self.net, tensors["weights"])
         restore_optimizer(self.optimizer, self.net, tensors["optimizer"])
         self.best_weights = tensors.get("best")
@@ -201,14 +204,22 @@ class _Run:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if not (torch.isfinite(norm) and abs(result.loss) != float("inf") and result.loss == result.loss):
-            lr = self.plan.lr * scale
-            good = max(0, self._saved_step)
-            raise TrainingError("E503", step=self.state.step + 1, lr=f"{lr:.2g}", good=good, lower=f"{self.plan.lr / 3:.2g}")
+            raise self._diverged(self.plan.lr * scale)
         if train.clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, train.clip, norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return result, sum(batch.num_tokens for batch in batches)
+
+    def _diverged(self, lr: float) -> TrainingError:
+        """Keep the state before the step that failed, which was not applied; the error that says so."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._log(None, 0)
+        self._save()
+        values = {"step": self.state.step + 1, "lr": f"{lr:.2g}", "lower": f"{self.plan.lr / 3:.2g}"}
+        if self._saved_step < 0:
+            return TrainingError("E504", **values)
+        return TrainingError("E503", good=self._saved_step, **values)
 
     def _log(self, result: StepResult | None, num_tokens: int) -> None:
         """Gather steps into windows and report each: the loss is the sum over the window's sums, not its last step's."""
@@ -226,7 +237,7 @@ class _Run:
                 merged.counts[name] = merged.counts.get(name, 0) + step.counts[name]
                 merged.weights[name] = step.weights[name]
         self.outcome.loss = merged.loss
-        rate = self._window_tokens / max(1e-9, now - self._window_start)
+        rate, spent = self._window_tokens / max(1e-9, now - self._window_start), self._spent()
         self.listener.tell(
             {
                 "kind": "step",
@@ -237,7 +248,8 @@ class _Run:
                 "tokens": self.state.tokens,
                 "seconds": round(self.state.seconds, 3),
                 "tokens_per_second": rate,
-                "spent": self._spent(),
+                "spent": spent,
+                "seconds_left": round(self.state.seconds * max(0.0, 1 / spent - 1), 1),
                 "memory_bytes": runtime.peak_memory_bytes(),
             }
         )
@@ -257,12 +269,13 @@ class _Run:
             measured = measure(
                 self.net, self.task, self.held_out, max_tokens=self.plan.eval_tokens, batch_tokens=self.plan.train.micro_batch_tokens
             )
-        terms = {name: measured.mean(name) for name in measured.totals}
+        # A term that nothing was asked of has no mean: every label of the held-out rows may be an unknown one.
+        terms = {name: measured.mean(name) for name, counts in measured.counts.items() if counts.any()}
         self.outcome.held_out = terms
         self.listener.tell({"kind": "evaluation", "step": self.state.step, "terms": terms, "seconds": round(self.state.seconds, 3)})
         self._window_start = time.monotonic()
         patience = self.plan.train.patience
-        if patience is None:
+        if patience is None or self.task.watched not in terms:
             return False
         value, state = terms[self.task.watched], self.state
         if state.best is None or value < state.best:
@@ -289,7 +302,8 @@ class _Run:
         if self.best_weights is not None:
             tensors["best"] = self.best_weights
         try:
-            save_checkpoint(self.plan.checkpoints, self.state.step, tensors, {"run": self.state.to_json(), "regime": self.regime.state()})
+            state = {"run": self.state.to_json(), "regime": self.regime.state(), "data": self.plan.data}
+            save_checkpoint(self.plan.checkpoints, self.state.step, tensors, state)
             self._saved_step = self.state.step
         except MachineError as error:
             self.listener.tell({"kind": "stage", "text": str(error)})

@@ -4,17 +4,22 @@ An event is a flat dictionary with a "kind". The file `metrics.jsonl` is only ev
 past the checkpoint stand twice, and `read_events` keeps the later ones.
 """
 
+import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
-from diptych.messages import _
+from diptych.messages import _, mark
 
 Event = dict[str, Any]
 Style = Literal["auto", "bar", "lines", "json", "quiet"]
+TERMS = {"lm": mark("loss"), "classes": mark("loss"), "nsp": mark("next-sentence loss"), "errors": mark("share of errors")}
+"""What people call the terms of an evaluation; one that is not here keeps its own name."""
 
 
 class Listener(Protocol):
@@ -30,14 +35,21 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        is_torn = path.exists() and not _ends_a_line(path)
+        # Half of a character, as in a path that is no UTF-8, is written as JSON writes it: \udc80.
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+        if is_torn:
+            self._file.write("\n")
 
     def tell(self, event: Event) -> None:
-        self._file.write(json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        # A full disk must not end a run: what could not be written is tried again with the next event.
+        with contextlib.suppress(OSError):
+            self._file.write(json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class Lines:
@@ -135,11 +147,12 @@ def describe(event: Event) -> str:
     """One event as a sentence in the user's language; empty for what a person need not see."""
     kind = event["kind"]
     if kind == "step":
-        return _("step {step}: {facts}").format(step=event["step"], facts=_facts(event))
-    if kind == "evaluation":
-        terms = ", ".join(f"{_(name)} {value:.4f}" for name, value in event["terms"].items())
+        left = str(timedelta(seconds=round(event["seconds_left"])))
+        return _("step {step}: {facts}, {left} left").format(step=event["step"], facts=_facts(event), left=left)
+    if kind == "evaluation" and event["terms"]:
+        terms = ", ".join(f"{_(TERMS.get(name) or name)} {value:.4f}" for name, value in event["terms"].items())
         return _("step {step}: held-out {terms}").format(step=event["step"], terms=terms)
-    if kind == "stage":
+    if kind in ("stage", "done"):
         return str(event["text"])
     if kind == "resumed":
         return _("resumed at step {step}").format(step=event["step"])
@@ -153,7 +166,7 @@ def read_events(path: Path) -> list[Event]:
     events: list[Event] = []
     if not path.exists():
         return events
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
@@ -162,6 +175,15 @@ def read_events(path: Path) -> list[Event]:
             events = [old for old in events if old.get("step", 0) <= event["step"]]
         events.append(event)
     return events
+
+
+def _ends_a_line(path: Path) -> bool:
+    """Whether what is written next begins a line of its own; a kill may have cut the last one short."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _facts(event: Event) -> str:

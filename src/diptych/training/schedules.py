@@ -12,11 +12,13 @@ from diptych.config import TrainSettings
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: exactly one of the three is set."""
+    """How long to train: exactly one of steps, tokens and seconds is set."""
 
     steps: int | None = None
     tokens: int | None = None
     seconds: float | None = None
+    examples: int | None = None
+    """In epochs: the run shows so many examples, and its last step may be a partial one."""
 
     @classmethod
     def of(cls, settings: TrainSettings, num_examples: int, batch_size: int) -> "Budget":
@@ -27,7 +29,8 @@ class Budget:
             return cls(tokens=settings.tokens)
         if settings.minutes is not None:
             return cls(seconds=settings.minutes * 60)
-        return cls(steps=max(1, math.ceil((settings.epochs or 3) * num_examples / batch_size - 1e-9)))
+        examples = max(1, round((settings.epochs or 3) * num_examples))
+        return cls(steps=math.ceil(examples / batch_size), examples=examples)
 
     def spent(self, steps: float, tokens: int, seconds: float) -> float:
         """The share of the budget that is used up, 1 or more when it is."""

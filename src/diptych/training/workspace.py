@@ -14,11 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from diptych.errors import RecipeError
+from diptych.config import read_yaml, to_yaml
+from diptych.errors import RecipeError, of_system
 from diptych.ledger import Ledger
 from diptych.models.folder import full_disk_is_named
+from diptych.text.tokenizer import Tokenizer
 
 COMMIT_MARK = "config.json"
 
@@ -27,38 +27,31 @@ class Workspace:
     """The output folder of one run.
 
     Args:
-        resume: go on with an unfinished run, or start where there is nothing yet.
+        resume: go on with an unfinished run, or start where there is nothing yet. A finished one is left as it is.
         overwrite: remove a run or model of ours that lies there.
 
     Raises:
         RecipeError E411: a finished model lies there. E412: an unfinished run lies there. E413: the folder holds something else.
-        E414: `resume` with other settings than the run had.
+        E414: `resume` with other settings than the run had. MachineError E902, E904: nothing can be written there.
     """
 
     def __init__(self, out: str | Path, recipe: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
         self.out = Path(out)
         self.inner = self.out / "diptych"
-        if self.out.exists() and any(self.out.iterdir()):
-            self._enter(recipe, resume, overwrite)
-        self.inner.mkdir(parents=True, exist_ok=True)
-        self.write_text("recipe.yaml", yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
-
-    def _enter(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> None:
-        is_ours = self.inner.is_dir()
-        if overwrite and is_ours:
-            shutil.rmtree(self.out)
-        elif not is_ours:
-            raise RecipeError("E413", path=self.out)
-        elif self.is_finished and not resume:
-            raise RecipeError("E411", path=self.out)
-        elif not resume:
-            raise RecipeError("E412", path=self.out)
-        else:
-            self._check_same(recipe)
+        check_free(self.out, resume=resume, overwrite=overwrite)
+        try:
+            if overwrite and self.inner.is_dir():
+                shutil.rmtree(self.out)
+            elif self.inner.is_dir():
+                self._check_same(recipe)
+            self.inner.mkdir(parents=True, exist_ok=True)
+            self.write_text("recipe.yaml", to_yaml(recipe))
+        except OSError as error:
+            raise of_system(error, self.out) from None
 
     def _check_same(self, recipe: dict[str, Any]) -> None:
         path = self.inner / "recipe.yaml"
-        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else recipe
+        before = read_yaml(path) if path.exists() else recipe
         changed = [
             f"{part}.{name}: {before.get(part, {}).get(name)!r} -> {value!r}"
             for part in ("model", "task", "train")
@@ -69,23 +62,44 @@ class Workspace:
             raise RecipeError("E414", path=self.out, changes="; ".join(changed))
 
     @property
-    def is_finished(self) -> bool:
-        return (self.out / COMMIT_MARK).exists()
-
-    @property
     def checkpoints(self) -> Path:
         return self.inner / "checkpoints"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer that the run began with: learning it again need not give the same one."""
+        return self.inner / "tokenizer"
 
     @property
     def journal(self) -> Path:
         return self.inner / "metrics.jsonl"
 
+    def keep_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Keep the tokenizer of a run that begins, whole or not at all; `kept_tokenizer` gives it back."""
+        if self.tokenizer.exists():
+            return
+        part = self.inner / ".tokenizer"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            tokenizer.save(part)
+            os.replace(part, self.tokenizer)
+        except OSError as error:
+            raise of_system(error, self.tokenizer) from None
+
     def write_text(self, name: str, text: str) -> Path:
-        """Write a file of `diptych/` whole or not at all."""
+        """Write a file of `diptych/` whole or not at all.
+
+        Raises:
+            MachineError E902, E904: the disk is full, or it cannot be written to.
+        """
         path = self.inner / name
         part = path.with_name(f".{path.name}.part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+        except OSError as error:
+            raise of_system(error, path) from None
         return path
 
     def write_ledger(self, ledger: Ledger) -> None:
@@ -106,17 +120,45 @@ class Workspace:
         """
         part = self.inner / ".model"
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
         try:
-            with full_disk_is_named(part):
+            with full_disk_is_named(self.out):
+                part.mkdir()
                 write(part)
             for path in sorted(part.iterdir(), key=lambda path: path.name == COMMIT_MARK):
                 os.replace(path, self.out / path.name)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+        shutil.rmtree(self.tokenizer, ignore_errors=True)
 
 
-FREE_TO_CHANGE = {("train", "lr"), ("train", "evaluations"), ("train", "clip")}
+def kept_tokenizer(out: str | Path) -> Tokenizer | None:
+    """The tokenizer of the unfinished run in `out`; None where none has begun."""
+    folder = Path(out) / "diptych" / "tokenizer"
+    return Tokenizer.load(folder) if folder.exists() else None
+
+
+def check_free(out: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Whether a run may write to `out`; asked before anything is read, so that nobody waits for a refusal.
+
+    Raises:
+        RecipeError E411, E412, E413: see `Workspace`. MachineError E904: a file stands where the folder should be.
+    """
+    try:
+        is_taken = out.exists() and any(out.iterdir())
+    except OSError as error:
+        raise of_system(error, out) from None
+    is_ours = (out / "diptych").is_dir()
+    if not is_taken or (overwrite and is_ours):
+        return
+    if not is_ours:
+        raise RecipeError("E413", path=out)
+    if (out / COMMIT_MARK).exists():
+        raise RecipeError("E411", path=out)
+    if not resume:
+        raise RecipeError("E412", path=out)
+
+
+FREE_TO_CHANGE = {("train", "lr"), ("train", "warmup"), ("train", "evaluations"), ("train", "clip")}
 """What a resumed run may change and still be the same run to a person: the remedies for a run that diverged, and how often
 it is looked at."""

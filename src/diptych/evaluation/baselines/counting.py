@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.messages import mark
 from diptych.text.words import is_wide, word_list
 
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -34,21 +35,21 @@ class Baseline:
 def majority(texts: Sequence[str], labels: Sequence[str]) -> Baseline:
     """Always the most frequent label."""
     best = Counter(labels).most_common(1)[0][0]
-    return Baseline("majority", tuple(sorted(set(labels))), lambda new: [best] * len(new), 0.0, len(best.encode()), {})
+    return Baseline(mark("majority"), tuple(sorted(set(labels))), lambda new: [best] * len(new), 0.0, len(best.encode()), {})
 
 
 def bag_of_words(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> Baseline:
     """Word counts and logistic regression."""
     from sklearn.feature_extraction.text import CountVectorizer
 
-    return _fit("bag of words", CountVectorizer(**_counting(texts)), texts, labels, seed)
+    return _fit(mark("bag of words"), CountVectorizer(**_counting(texts)), texts, labels, seed)
 
 
 def tfidf(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> Baseline:
     """TF-IDF (Spärck Jones 1972) with sublinear counts, and logistic regression."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return _fit("TF-IDF", TfidfVectorizer(sublinear_tf=True, **_counting(texts)), texts, labels, seed)
+    return _fit(mark("TF-IDF"), TfidfVectorizer(sublinear_tf=True, **_counting(texts)), texts, labels, seed)
 
 
 def _counting(texts: Sequence[str]) -> dict[str, Any]:

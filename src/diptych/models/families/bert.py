@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both, common_config, read_labels, read_token_ids
-
-ACTIVATION = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu", "silu": "silu"}
-ACTIVATION_THERE = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
+from diptych.models.families.family import (
+    ACTIVATION_THERE,
+    Family,
+    Rule,
+    both,
+    common_config,
+    read_activation,
+    read_labels,
+    read_token_ids,
+    refuse,
+)
 
 
 def shape(**sizes: Any) -> ModelConfig:
@@ -26,6 +33,7 @@ def shape(**sizes: Any) -> ModelConfig:
 
 
 def _read(hf: Mapping[str, Any]) -> ModelConfig:
+    refuse("bert", hf, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
     return shape(
         vocab_size=hf["vocab_size"],
         hidden_size=hf["hidden_size"],
@@ -34,7 +42,7 @@ def _read(hf: Mapping[str, Any]) -> ModelConfig:
         feed_forward_size=hf["intermediate_size"],
         context_length=hf["max_position_embeddings"],
         num_token_types=hf.get("type_vocab_size", 2),
-        activation=ACTIVATION[hf.get("hidden_act", "gelu")],
+        activation=read_activation("bert", hf, "hidden_act", "gelu"),
         norm_eps=hf.get("layer_norm_eps", 1e-12),
         dropout=hf.get("hidden_dropout_prob", 0.1),
         attention_dropout=hf.get("attention_probs_dropout_prob", 0.1),
@@ -100,7 +108,7 @@ FAMILY = Family(
             *both("transform.dense", "cls.predictions.transform.dense"),
             *both("transform.norm", "cls.predictions.transform.LayerNorm"),
             Rule("bias_V", ("cls.predictions.bias",)),
-            Rule("decoder.weight", ("cls.predictions.decoder.weight",), is_optional=True),
+            Rule("decoder.weight", ("cls.predictions.decoder.weight",)),
         ),
         "nsp": (*both("output", "cls.seq_relationship"),),
         "classes": (*both("output", "classifier"),),
@@ -109,4 +117,5 @@ FAMILY = Family(
     },
     ignored=("embeddings.position_ids", "cls.predictions.decoder.bias"),
     renamed={".gamma": ".weight", ".beta": ".bias"},
+    twins={"cls.predictions.decoder.bias": "cls.predictions.bias"},
 )

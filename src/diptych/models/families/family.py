@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
+
+ACTIVATION = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu", "silu": "silu", "swish": "silu"}
+ACTIVATION_THERE = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,6 @@ class Rule:
     ours: str
     theirs: tuple[str, ...]
     is_transposed: bool = False
-    is_optional: bool = False
-    """They may leave it out (a tied matrix, a bias of zeros)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Family:
     """Ends of names that carry no weights: masks and position numbers of old folders."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Ends of old names -> new ones."""
+    twins: Mapping[str, str] = field(default_factory=dict)
+    """A name that holds the same as another where head and embedding are tied, and holds what counts where they are not."""
 
     def architecture(self, heads: Iterable[str]) -> str:
         """The class that opens a folder with these heads."""
@@ -52,13 +56,13 @@ class Family:
     def rules(self, config: ModelConfig, heads: Iterable[str]) -> list[Rule]:
         """Every tensor of a network with these heads, their names as in a folder with heads."""
         rules = [
-            Rule(rule.ours.format(i=i), tuple(name.format(i=i) for name in rule.theirs), rule.is_transposed, rule.is_optional)
+            Rule(rule.ours.format(i=i), tuple(name.format(i=i) for name in rule.theirs), rule.is_transposed)
             for rule in self.body(config)
             for i in (range(config.num_layers) if "{i}" in rule.ours else (0,))
         ]
-        rules = [Rule(f"body.{r.ours}", tuple(f"{self.prefix}.{n}" for n in r.theirs), r.is_transposed, r.is_optional) for r in rules]
+        rules = [Rule(f"body.{r.ours}", tuple(f"{self.prefix}.{n}" for n in r.theirs), r.is_transposed) for r in rules]
         for head in heads:
-            rules += [Rule(f"heads.{head}.{r.ours}", r.theirs, r.is_transposed, r.is_optional) for r in self.heads.get(head, ())]
+            rules += [Rule(f"heads.{head}.{r.ours}", r.theirs, r.is_transposed) for r in self.heads.get(head, ())]
         return rules
 
     def canonical(self, names: Iterable[str]) -> dict[str, str]:
@@ -87,6 +91,13 @@ def split_sizes(config: ModelConfig, rule: Rule) -> list[int]:
     return [config.feed_forward_size] * 2
 
 
+def their_shapes(config: ModelConfig, rule: Rule, ours: torch.Size) -> list[tuple[int, ...]]:
+    """The shapes of their tensors that make up one of ours."""
+    if len(rule.theirs) == 1:
+        return [tuple(ours[::-1] if rule.is_transposed else ours)]
+    return [(rows, *ours[1:]) for rows in split_sizes(config, rule)]
+
+
 def to_ours(rule: Rule, tensors: list[Tensor]) -> Tensor:
     """Their tensors as the one of ours."""
     joined = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
@@ -106,6 +117,29 @@ def both(ours: str, *theirs: str, bias: bool = True, is_transposed: bool = False
     if bias:
         rules.append(Rule(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs)))
     return rules
+
+
+def refuse(family: str, hf: Mapping[str, Any], **usual: Any) -> None:
+    """Refuse a config that asks for arithmetic that we do not have, rather than compute something else.
+
+    Raises:
+        ModelError E304: a setting is not as `usual`.
+    """
+    for name, value in usual.items():
+        if hf.get(name, value) != value:
+            raise ModelError("E304", feature=f"{name} = {hf[name]}", family=family)
+
+
+def read_activation(family: str, hf: Mapping[str, Any], name: str, usual: str) -> str:
+    """Our name of the activation that `hf` names.
+
+    Raises:
+        ModelError E304: we do not have it.
+    """
+    theirs = hf.get(name, usual)
+    if theirs not in ACTIVATION:
+        raise ModelError("E304", feature=f"{name} = {theirs}", family=family)
+    return ACTIVATION[theirs]
 
 
 def read_labels(hf: Mapping[str, Any]) -> tuple[str, ...]:
@@ -135,4 +169,5 @@ def common_config(config: ModelConfig) -> dict[str, Any]:
 def read_token_ids(hf: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     """The special tokens that a Hugging Face config names."""
     roles = ("pad", "bos", "eos", "cls", "sep")
-    return tuple((role, hf[f"{role}_token_id"]) for role in roles if isinstance(hf.get(f"{role}_token_id"), int))
+    numbers = ((role, hf.get(f"{role}_token_id")) for role in roles)
+    return tuple((role, number) for role, number in numbers if isinstance(number, int) and number >= 0)

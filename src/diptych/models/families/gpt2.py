@@ -4,8 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.bert import ACTIVATION, ACTIVATION_THERE
-from diptych.models.families.family import Family, Rule, both, common_config, read_labels, read_token_ids
+from diptych.models.families.family import (
+    ACTIVATION_THERE,
+    Family,
+    Rule,
+    both,
+    common_config,
+    read_activation,
+    read_labels,
+    read_token_ids,
+    refuse,
+)
 
 
 def shape(**sizes: Any) -> ModelConfig:
@@ -15,6 +24,7 @@ def shape(**sizes: Any) -> ModelConfig:
 
 
 def _read(hf: Mapping[str, Any]) -> ModelConfig:
+    refuse("gpt2", hf, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     return shape(
         vocab_size=hf["vocab_size"],
         hidden_size=hf["n_embd"],
@@ -22,7 +32,7 @@ def _read(hf: Mapping[str, Any]) -> ModelConfig:
         num_heads=hf["n_head"],
         feed_forward_size=hf.get("n_inner") or 4 * hf["n_embd"],
         context_length=hf.get("n_positions") or hf["n_ctx"],
-        activation=ACTIVATION[hf.get("activation_function", "gelu_new")],
+        activation=read_activation("gpt2", hf, "activation_function", "gelu_new"),
         norm_eps=hf.get("layer_norm_epsilon", 1e-5),
         dropout=hf.get("resid_pdrop", 0.1),
         attention_dropout=hf.get("attn_pdrop", 0.1),
@@ -77,7 +87,7 @@ FAMILY = Family(
     write_config=_write,
     body=_body,
     heads={
-        "lm": (Rule("decoder.weight", ("lm_head.weight",), is_optional=True),),
+        "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
         "classes": (Rule("output.weight", ("score.weight",)),),
         "tags": (*both("output", "classifier"),),
     },

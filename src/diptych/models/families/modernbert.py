@@ -7,9 +7,19 @@ are the panels of a diptych: one set of weights, written as two folders.
 from collections.abc import Mapping
 from typing import Any
 
+from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
-from diptych.models.families.bert import ACTIVATION
-from diptych.models.families.family import Family, Rule, both, common_config, read_labels, read_token_ids
+from diptych.models.families.family import (
+    ACTIVATION_THERE,
+    Family,
+    Rule,
+    both,
+    common_config,
+    read_activation,
+    read_labels,
+    read_token_ids,
+    refuse,
+)
 
 
 def shape(**sizes: Any) -> ModelConfig:
@@ -36,19 +46,22 @@ def shape(**sizes: Any) -> ModelConfig:
 
 def decoder_shape(**sizes: Any) -> ModelConfig:
     """A ModernBERT decoder of these sizes."""
-    return shape(**{"family": "modernbert-decoder", "is_causal": True, "window": 64, "classifier": "last", **sizes})
+    return shape(**{"family": "modernbert-decoder", "is_causal": True, "window": 64, **sizes})
 
 
-def _reader(make: Any, extra: int) -> Any:
+def _reader(make: Any, family: str, extra: int) -> Any:
     """`extra`: the encoder's window counts the token itself, the decoder's does not."""
 
     def read(hf: Mapping[str, Any]) -> ModelConfig:
-        kinds = hf.get("layer_types") or []
-        globals_ = [number for number, kind in enumerate(kinds) if kind == "full_attention"]
-        every = hf.get("global_attn_every_n_layers") or (globals_[1] if len(globals_) > 1 else max(1, len(kinds)) if kinds else 3)
+        refuse(family, hf, attention_bias=False, mlp_bias=False, norm_bias=False, classifier_bias=False, decoder_bias=True)
+        activation = hf.get("hidden_activation", "gelu")
+        refuse(family, {"classifier_activation": hf.get("classifier_activation", "gelu")}, classifier_activation=activation)
+        if "ModernBertForSequenceClassification" in (hf.get("architectures") or ()):
+            refuse(family, hf, classifier_pooling="cls")
         rope = hf.get("rope_parameters") or {}
-        theta = rope.get("full_attention", {}).get("rope_theta") or hf.get("global_rope_theta") or 160_000.0
-        local = rope.get("sliding_attention", {}).get("rope_theta") or hf.get("local_rope_theta") or 10_000.0
+        full, near = rope.get("full_attention") or {}, rope.get("sliding_attention") or {}
+        for kind in (full, near):
+            refuse(family, kind, rope_type="default")
         return make(
             vocab_size=hf["vocab_size"],
             hidden_size=hf["hidden_size"],
@@ -56,12 +69,12 @@ def _reader(make: Any, extra: int) -> Any:
             num_heads=hf["num_attention_heads"],
             feed_forward_size=hf["intermediate_size"],
             context_length=hf["max_position_embeddings"],
-            activation=ACTIVATION[hf.get("hidden_activation", "gelu")],
+            activation=read_activation(family, hf, "hidden_activation", "gelu"),
             norm_eps=hf.get("norm_eps", 1e-5),
-            rope_theta=float(theta),
-            local_rope_theta=float(local),
+            rope_theta=float(full.get("rope_theta") or hf.get("global_rope_theta") or 160_000.0),
+            local_rope_theta=float(near.get("rope_theta") or hf.get("local_rope_theta") or 10_000.0),
             window=hf.get("local_attention", 128) // 2 + extra,
-            global_every=every,
+            global_every=_global_every(family, hf),
             dropout=hf.get("mlp_dropout", 0.0),
             attention_dropout=hf.get("attention_dropout", 0.0),
             initializer_range=hf.get("initializer_range", 0.02),
@@ -73,9 +86,21 @@ def _reader(make: Any, extra: int) -> Any:
     return read
 
 
+def _global_every(family: str, hf: Mapping[str, Any]) -> int:
+    """Every how many layers one sees everything; where the kinds of the layers are listed, the list decides."""
+    named, num_layers, kinds = hf.get("global_attn_every_n_layers") or 3, hf["num_hidden_layers"], hf.get("layer_types")
+    for every in (named, *range(1, num_layers + 1)):
+        if not kinds or kinds == _kinds(every, num_layers):
+            return every
+    raise ModelError("E304", feature=f"layer_types = {kinds}", family=family)
+
+
+def _kinds(global_every: int, num_layers: int) -> list[str]:
+    return ["sliding_attention" if number % global_every else "full_attention" for number in range(num_layers)]
+
+
 def _writer(model_type: str, extra: int) -> Any:
     def write(config: ModelConfig) -> dict[str, Any]:
-        kinds = ["sliding_attention" if config.is_local(i) else "full_attention" for i in range(config.num_layers)]
         return {
             "model_type": model_type,
             "hidden_size": config.hidden_size,
@@ -83,11 +108,11 @@ def _writer(model_type: str, extra: int) -> Any:
             "num_attention_heads": config.num_heads,
             "intermediate_size": config.feed_forward_size,
             "max_position_embeddings": config.context_length,
-            "hidden_activation": config.activation,
-            "classifier_activation": config.activation,
+            "hidden_activation": ACTIVATION_THERE[config.activation],
+            "classifier_activation": ACTIVATION_THERE[config.activation],
             "norm_eps": config.norm_eps,
             "norm_bias": False,
-            "layer_types": kinds,
+            "layer_types": _kinds(config.global_every, config.num_layers),
             "global_attn_every_n_layers": config.global_every,
             "local_attention": 2 * (config.window - extra),
             "rope_parameters": {
@@ -98,6 +123,8 @@ def _writer(model_type: str, extra: int) -> Any:
             "embedding_dropout": config.dropout,
             "attention_dropout": config.attention_dropout,
             "classifier_pooling": "cls",
+            # Left out, it would be a number beyond a small vocabulary, and transformers could not open the folder.
+            "pad_token_id": -1,
             **common_config(config),
         }
 
@@ -111,7 +138,7 @@ def _body(is_split: bool) -> Any:
         return [
             Rule("embedding.tokens.weight", ("embeddings.tok_embeddings.weight",)),
             Rule("embedding.norm.weight", ("embeddings.norm.weight",)),
-            Rule("layers.{i}.attention_norm.weight", (f"{layer}.attn_norm.weight",), is_optional=True),
+            Rule("layers.{i}.attention_norm.weight", (f"{layer}.attn_norm.weight",)),
             *both("layers.{i}.attention.qkv", *qkv, bias=False),
             *both("layers.{i}.attention.output", f"{layer}.attn.Wo", bias=False),
             Rule("layers.{i}.feed_forward_norm.weight", (f"{layer}.mlp_norm.weight",)),
@@ -127,7 +154,7 @@ def _transform(name: str) -> tuple[Rule, ...]:
     return (Rule("transform.dense.weight", (f"{name}.dense.weight",)), Rule("transform.norm.weight", (f"{name}.norm.weight",)))
 
 
-_DECODER = (Rule("bias_V", ("decoder.bias",)), Rule("decoder.weight", ("decoder.weight",), is_optional=True))
+_DECODER = (Rule("bias_V", ("decoder.bias",)), Rule("decoder.weight", ("decoder.weight",)))
 
 FAMILY = Family(
     name="modernbert",
@@ -137,7 +164,7 @@ FAMILY = Family(
         "ModernBertForMaskedLM": ("lm",),
         "ModernBertModel": (),
     },
-    read_config=_reader(shape, 1),
+    read_config=_reader(shape, "modernbert", 1),
     write_config=_writer("modernbert", 1),
     body=_body(is_split=False),
     heads={
@@ -150,10 +177,17 @@ FAMILY = Family(
 DECODER = Family(
     name="modernbert-decoder",
     prefix="model",
-    architectures={"ModernBertDecoderForCausalLM": ("lm",), "ModernBertDecoderModel": ()},
-    read_config=_reader(decoder_shape, 0),
+    architectures={
+        "ModernBertDecoderForSequenceClassification": ("classes",),
+        "ModernBertDecoderForCausalLM": ("lm",),
+        "ModernBertDecoderModel": (),
+    },
+    read_config=_reader(decoder_shape, "modernbert-decoder", 0),
     write_config=_writer("modernbert-decoder", 0),
     body=_body(is_split=True),
-    heads={"lm": (*_transform("lm_head"), *_DECODER)},
+    heads={
+        "lm": (*_transform("lm_head"), *_DECODER),
+        "classes": (*_transform("head"), *both("output", "classifier", bias=False)),
+    },
     ignored=("rotary_emb.inv_freq",),
 )

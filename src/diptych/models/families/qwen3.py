@@ -7,8 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.errors import ModelError
+from diptych.messages import _
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both, common_config, read_labels, read_token_ids
+from diptych.models.families.family import (
+    ACTIVATION_THERE,
+    Family,
+    Rule,
+    both,
+    common_config,
+    read_activation,
+    read_labels,
+    read_token_ids,
+)
 
 
 def shape(**sizes: Any) -> ModelConfig:
@@ -32,9 +42,10 @@ def shape(**sizes: Any) -> ModelConfig:
 def _read(hf: Mapping[str, Any]) -> ModelConfig:
     rope = hf.get("rope_parameters") or hf.get("rope_scaling") or {}
     if rope.get("rope_type", "default") != "default":
-        raise ModelError("E304", feature=f"rotary positions of type {rope['rope_type']}", family="qwen3")
-    if hf.get("use_sliding_window"):
-        raise ModelError("E304", feature="a sliding window", family="qwen3")
+        feature = _("rotary positions of type {name}").format(name=rope["rope_type"])
+        raise ModelError("E304", feature=feature, family="qwen3")
+    if hf.get("use_sliding_window") or "sliding_attention" in (hf.get("layer_types") or ()):
+        raise ModelError("E304", feature=_("a sliding window"), family="qwen3")
     return shape(
         vocab_size=hf["vocab_size"],
         hidden_size=hf["hidden_size"],
@@ -44,6 +55,7 @@ def _read(hf: Mapping[str, Any]) -> ModelConfig:
         head_size=hf.get("head_dim") or 128,
         feed_forward_size=hf["intermediate_size"],
         context_length=hf["max_position_embeddings"],
+        activation=read_activation("qwen3", hf, "hidden_act", "silu"),
         norm_eps=hf.get("rms_norm_eps", 1e-6),
         rope_theta=float(rope.get("rope_theta") or hf.get("rope_theta") or 10_000.0),
         has_attention_bias=hf.get("attention_bias", False),
@@ -65,7 +77,7 @@ def _write(config: ModelConfig) -> dict[str, Any]:
         "head_dim": config.head_size,
         "intermediate_size": config.feed_forward_size,
         "max_position_embeddings": config.context_length,
-        "hidden_act": "silu",
+        "hidden_act": ACTIVATION_THERE[config.activation],
         "rms_norm_eps": config.norm_eps,
         "rope_theta": config.rope_theta,
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
@@ -104,7 +116,7 @@ FAMILY = Family(
     write_config=_write,
     body=_body,
     heads={
-        "lm": (Rule("decoder.weight", ("lm_head.weight",), is_optional=True),),
+        "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
         "classes": (Rule("output.weight", ("score.weight",)),),
         "tags": (*both("output", "score"),),
     },

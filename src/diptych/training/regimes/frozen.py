@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from diptych.errors import TrainingError
 from diptych.tasks.task import Task
 from diptych.training.regimes.regime import Wrapper
 
@@ -10,6 +11,11 @@ class Frozen(Wrapper):
     """Only the heads that the task names learn; a weight that a head shares with the body stays frozen."""
 
     def prepare(self, net: Any, task: Task) -> Any:
+        """Freeze all but the heads.
+
+        Raises:
+            TrainingError E505: no head has a weight of its own.
+        """
         net = self.inner.prepare(net, task)
         body = {id(parameter) for parameter in net.body.parameters()}
         for parameter in net.parameters():
@@ -17,6 +23,8 @@ class Frozen(Wrapper):
         for name in task.heads:
             for parameter in net.heads[name].parameters():
                 parameter.requires_grad_(id(parameter) not in body)
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise TrainingError("E505", regime="frozen", heads=", ".join(task.heads))
         return net
 
     def finish(self, net: Any) -> Any:
