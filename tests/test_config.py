@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.config import (
@@ -170,12 +170,14 @@ def test_what_people_write_is_read_as_they_mean_it(text: str, value: Any, tmp_pa
     assert found == value and type(found) is type(value)
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_number_is_read_as_the_number_it_is(number: float) -> None:
     assert value_of(repr(number)) == number
     assert value_of(f"{number:e}") == float(f"{number:e}")
 
 
+@settings(deadline=None)
 @given(st.integers())
 def test_every_whole_number_stays_whole(number: int) -> None:
     found = value_of(str(number))
@@ -242,6 +244,7 @@ plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, a
 trees = st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=8)
 
 
+@settings(deadline=None)
 @given(tree=trees)
 def test_what_is_written_as_yaml_is_read_as_the_same(tree: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "tree.yaml"

@@ -256,11 +256,29 @@ class TestRows:
         (entry,) = [entry for stage, what, entry in done.ledger if "not seen in training" in what]
         assert entry.count == 1 and entry.total == 3 and "line 3" in entry.examples[0]
 
-    def test_rows_longer_than_the_context_are_counted_apart_for_training_and_testing(self, tuned: Callable[..., Finetuned]) -> None:
+    def test_a_table_to_stop_by_without_a_known_label_stops_nothing_and_is_counted(
+        self, tuned: Callable[..., Finetuned], tmp_path: Path
+    ) -> None:
+        pd.DataFrame([("so so", "中评")] * 3, columns=["text", "label"]).to_csv(tmp_path / "dev.csv", index=False)
+        done = tuned(reviews(10), tmp_path / "clf", task={"dev": str(tmp_path / "dev.csv")}, patience=1)
+        assert done.outcome.steps == 4 and done.report is not None and done.report.exists()
+        (entry,) = [entry for stage, what, entry in done.ledger if stage == "dev" and "not seen in training" in what]
+        assert entry.count == entry.total == 3
+
+    def test_texts_that_are_tested_and_trained_on_are_counted(self, tmp_path: Path) -> None:
+        for name, rows in (("train", reviews(4)), ("test", reviews(5)[20:])):
+            pd.DataFrame(rows, columns=["text", "label"]).to_csv(tmp_path / f"{name}.csv", index=False)
+        ledger = Ledger()
+        task = {"data": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
+        parts = read_parts(recipe(task=task), None, ledger, hold_out=False)
+        (entry,) = [entry for _stage, what, entry in ledger if "trained on as well" in what]
+        assert entry.count == len(set(reviews(4)) & set(reviews(5)[20:])) > 0 and entry.total == len(parts.test)
+
+    def test_rows_longer_than_the_context_are_counted_apart_for_each_part(self, tuned: Callable[..., Finetuned]) -> None:
         rows = [(f"{text} " + "word " * 50, label) for text, label in reviews(10)]
         done = tuned(rows)
         found = [(stage, entry.count, entry.total) for stage, what, entry in done.ledger if "cut at the end" in what]
-        counts = {name: done.ledger.count("split", f"rows for {name}") for name in ("training", "testing")}
+        counts = {name: done.ledger.count("split", f"rows for {name}") for name in ("training", "stopping", "testing")}
         assert sorted(count for _, count, _ in found) == sorted(counts.values())
         assert all(count == total for _, count, total in found)
         shorter = tuned(rows, task={"max_length": 8})

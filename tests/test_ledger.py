@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.ledger import Ledger
@@ -20,6 +20,7 @@ def filled(calls: list) -> Ledger:
     return ledger
 
 
+@settings(deadline=None)
 @given(events)
 def test_a_line_counts_the_sum_of_what_was_added(calls: list) -> None:
     ledger = filled(calls)
@@ -28,6 +29,7 @@ def test_a_line_counts_the_sum_of_what_was_added(calls: list) -> None:
     assert len(ledger) == len({(stage, what) for stage, what, *_rest in calls})
 
 
+@settings(deadline=None)
 @given(events)
 def test_a_line_keeps_the_first_three_places_and_each_once(calls: list) -> None:
     for stage, what, entry in filled(calls):
@@ -41,6 +43,7 @@ def test_a_line_that_nobody_wrote_counts_nothing_and_is_not_made() -> None:
     assert len(ledger) == 0
 
 
+@settings(deadline=None)
 @given(events, events)
 def test_merging_adds_counts_and_totals(first: list, second: list) -> None:
     mine, other = filled(first), filled(second)
@@ -56,6 +59,7 @@ def test_merging_adds_counts_and_totals(first: list, second: list) -> None:
     assert {(stage, what): (entry.count, entry.total) for stage, what, entry in other} == before, "the other one stays as it is"
 
 
+@settings(deadline=None)
 @given(events)
 def test_a_ledger_is_read_as_it_was_written(calls: list) -> None:
     ledger = filled(calls)

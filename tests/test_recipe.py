@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych import recipe as recipes
@@ -23,7 +23,7 @@ shares = st.floats(0, 1, exclude_max=True)
 
 
 @st.composite
-def settings(draw: st.DrawFn) -> dict[str, Any]:
+def right_recipes(draw: st.DrawFn) -> dict[str, Any]:
     """A recipe that is right, with some of its settings given."""
 
     def some(fields: dict[str, st.SearchStrategy]) -> dict[str, Any]:
@@ -98,7 +98,8 @@ def problems(value: Any, rule: dict[str, Any], at: str = "recipe") -> list[str]:
     return found
 
 
-@given(data=settings())
+@settings(deadline=None)
+@given(data=right_recipes())
 def test_a_recipe_is_the_same_after_a_trip_through_yaml(data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     once = build(data)
     resolved = once.to_dict()
@@ -114,7 +115,8 @@ def test_a_recipe_is_the_same_after_a_trip_through_yaml(data: dict[str, Any], tm
             assert isinstance(value, dict) or name in ("betas", "regime") or resolved[part][name] == value
 
 
-@given(settings())
+@settings(deadline=None)
+@given(right_recipes())
 def test_a_recipe_that_is_right_fits_the_schema(data: dict[str, Any]) -> None:
     assert problems(json.loads(json.dumps(data)), SCHEMA) == []
     assert problems(json.loads(json.dumps(build(data).to_dict())), SCHEMA) == []

@@ -85,7 +85,7 @@ class TrainSettings(Settings):
     lr: float | None = Field(default=None, gt=0)
     """The peak learning rate; None is filled in from the model's width and the task."""
     schedule: Literal["wsd", "cosine", "linear", "constant"] = "wsd"
-    warmup: float = Field(default=0.02, ge=0, le=1)
+    warmup: float = Field(default=0.05, ge=0, le=1)
     """The share of the budget over which the learning rate rises from 0."""
     cooldown: float = Field(default=0.5, ge=0, le=1)
     """wsd only: the share of the budget, at its end, over which the learning rate falls linearly."""
@@ -264,6 +264,9 @@ _PROBLEMS = {
     "list_type": mark("Input should be a valid list"),
     "tuple_type": mark("Input should be a valid tuple"),
     "dict_type": mark("Input should be a valid dictionary"),
+    "tuple_type": mark("Input should be a valid list"),
+    "finite_number": mark("Input should be a finite number"),
+    "missing": mark("a value is missing"),
     "model_type": mark("Input should be a valid dictionary or instance of {class_name}"),
     "literal_error": mark("Input should be {expected}"),
     "greater_than": mark("Input should be greater than {gt}"),

@@ -10,37 +10,38 @@ import pkgutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diptych import api, runtime
-from diptych.config import CleaningSettings
 from diptych.errors import DiptychError, MachineError
 from diptych.evaluation.evaluate import System
 from diptych.evaluation.intervals import Scores
 from diptych.finetuning import Finetuned, Parts, finetune_parts, finetune_recipe
 from diptych.ledger import Ledger
-from diptych.messages import _, language
+from diptych.messages import _, language, mark
 from diptych.model import Model
 from diptych.pretraining import Pretrained, pretrain_recipe
-from diptych.recipe import build
+from diptych.recipe import Recipe, build
 from diptych.report.report import ReportData, TableRow, write_report
 from diptych.report.terminal import print_table
 from diptych.running import next_steps
 from diptych.tasks.tables import Columns, LabelledRow, drop_duplicates, split_rows
 from diptych.text.corpus import read_table
-from diptych.training.progress import display
+from diptych.training.progress import Event, Lines, display
 
+T = TypeVar("T", Pretrained, Finetuned)
 NUM_LABELLED = 600
 """Labelled reviews that the Chinese models may learn from: labels are what is scarce."""
 NUM_TEST = 3000
-SHARES = {"gpt": 0.2, "bert": 0.5, "minilm": 0.12}
+SHARES = {"gpt": 0.16, "bert": 0.52, "minilm": 0.14}
 """Of the demo's minutes, how much each pretraining takes; fine-tuning and reading take the rest."""
 
 
-def run_demo(out: str | Path = "diptych-demo", minutes: float = 8.0) -> Path:
+def run_demo(out: str | Path = "diptych-demo", minutes: float = 7.0) -> Path:
     """Run the demo and write everything below `out`; the path of the report."""
     out, start = Path(out), time.monotonic()
     runtime.prepare()
@@ -171,7 +172,7 @@ def _gpt(out: Path, minutes: float) -> Pretrained:
             "run": {"out": str(out / "gpt")},
         }
     )
-    return pretrain_recipe(recipe, python_documentation(), overwrite=True, listener=display())
+    return _pretrain(recipe, python_documentation())
 
 
 def _chinese(out: Path, minutes: float, ledger: Ledger) -> tuple[list[System], Finetuned, tuple[str, list[tuple[str, float]]]]:
@@ -184,17 +185,17 @@ def _chinese(out: Path, minutes: float, ledger: Ledger) -> tuple[list[System], F
     ledger.add("split", "reviews used without their labels", len(unlabelled))
     ledger.add("split", "rows for training", len(labelled))
     ledger.add("split", "rows for testing", len(test))
-    sizes = {"num_layers": 4, "hidden_size": 256, "context_length": 128}
+    sizes = {"num_layers": 3, "hidden_size": 192, "context_length": 128}
     pretraining = build(
         {
-            "model": {"preset": "bert-mini", "sizes": sizes, "tokenizer": {"vocab_size": 6000}},
-            "task": {"name": "masked-lm", "held_out": 0.02, "clean": CleaningSettings().model_dump()},
-            "train": {"minutes": minutes, "evaluations": 3},
+            "model": {"preset": "modernbert-mini", "sizes": sizes, "tokenizer": {"vocab_size": 4000}},
+            "task": {"name": "masked-lm", "nsp": True, "mask_rate": 0.3, "held_out": 0.02},
+            "train": {"minutes": minutes, "batch_size": 8, "evaluations": 3},
             "run": {"out": str(out / "bert-zh")},
         }
     )
     texts = [row.texts[0] for row in rest]
-    bert = pretrain_recipe(pretraining, texts, overwrite=True, listener=display())
+    bert = _pretrain(pretraining, texts)
     blank = "这本书的内容很[MASK]。"
     (candidates,) = bert.model.fill(blank)
     filled = (blank, [(candidate.token, candidate.probability) for candidate in candidates])
@@ -205,7 +206,7 @@ def _chinese(out: Path, minutes: float, ledger: Ledger) -> tuple[list[System], F
             {
                 "model": base,
                 "task": {"name": "classification"},
-                "train": {"epochs": 6.0, "lr": 3e-4, "evaluations": 0},
+                "train": {"epochs": 6.0, "lr": 5e-4, "evaluations": 0},
                 "run": {"out": str(out / name)},
             }
         )
@@ -213,17 +214,32 @@ def _chinese(out: Path, minutes: float, ledger: Ledger) -> tuple[list[System], F
 
     main = finetune({"base": str(out / "bert-zh")}, "reviews-zh", with_baselines=True)
     tokenizer = {"folder": str(out / "bert-zh")}
-    fresh = finetune({"preset": "bert-mini", "sizes": sizes, "tokenizer": tokenizer}, "reviews-zh-unpretrained", with_baselines=False)
+    fresh = finetune({"preset": "modernbert-mini", "sizes": sizes, "tokenizer": tokenizer}, "reviews-zh-unpretrained", with_baselines=False)
     assert main.comparison is not None and fresh.comparison is not None
-    main.comparison.main.name, fresh.comparison.main.name = "pretrained, then fine-tuned", "fine-tuned without pretraining"
+    main.comparison.main.name = mark("pretrained, then fine-tuned")
+    fresh.comparison.main.name = mark("fine-tuned without pretraining")
     systems = [main.comparison.main, fresh.comparison.main, *main.comparison.systems[1:]]
     return systems, main, filled
 
 
-def _on_parts(recipe: Any, train: list[LabelledRow], test: list[LabelledRow], *, with_baselines: bool) -> Finetuned:
+def _on_parts(recipe: Recipe, train: list[LabelledRow], test: list[LabelledRow], *, with_baselines: bool) -> Finetuned:
     """Fine-tune on rows that are split already."""
-    parts = Parts(train, [], test, Columns("text", "label"))
-    return finetune_parts(recipe, parts, Ledger(), listener=display(), overwrite=True, with_baselines=with_baselines)
+    parts = Parts(train, [], test, Columns("text", "label"), is_split=False)
+    with closing(_Brief()) as show:
+        done = finetune_parts(recipe, parts, Ledger(), listener=show, overwrite=True, with_baselines=with_baselines)
+    return _unless_interrupted(done)
+
+
+def _pretrain(recipe: Recipe, texts: list[str]) -> Pretrained:
+    with closing(_Brief()) as show:
+        return _unless_interrupted(pretrain_recipe(recipe, texts, overwrite=True, listener=show))
+
+
+def _unless_interrupted(done: T) -> T:
+    """A run that was stopped with Ctrl-C stops the demo as well."""
+    if done.outcome.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return done
 
 
 def _minilm(out: Path, minutes: float) -> tuple[str, list[tuple[str, float]]]:
@@ -233,11 +249,11 @@ def _minilm(out: Path, minutes: float) -> tuple[str, list[tuple[str, float]]]:
             {
                 "model": {"base": "minilm"},
                 "task": {"name": "masked-lm", "nsp": False},
-                "train": {"minutes": minutes, "evaluations": 2, "batch_size": 8},
+                "train": {"minutes": minutes, "batch_size": 2, "evaluations": 2},
                 "run": {"out": str(out / "minilm-fills")},
             }
         )
-        model = pretrain_recipe(recipe, python_documentation(), overwrite=True, listener=display()).model
+        model = _pretrain(recipe, python_documentation()).model
     except MachineError as error:
         print(f"  {error}")
         return text, []
@@ -270,6 +286,20 @@ def _next_words(model: Model, text: str) -> tuple[str, list[tuple[str, float]]]:
     found = (text + " …", [(candidate.token, candidate.probability) for candidate in model.next(text)])
     _show_candidates(*found)
     return found
+
+
+class _Brief:
+    """What a run says, short: how it goes, not where its files are; the demo ends with one report for all."""
+
+    def __init__(self) -> None:
+        self._inner = display() if sys.stderr.isatty() else Lines(every_seconds=20.0)
+
+    def tell(self, event: Event) -> None:
+        if event["kind"] in ("step", "evaluation"):
+            self._inner.tell(event)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def _say(text: str) -> None:

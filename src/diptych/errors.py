@@ -150,6 +150,10 @@ CATALOGUE: dict[str, Message] = {
         mark("The labels are {count:,} different numbers in {total:,} rows, from {first} to {last}: a measurement, not classes."),
         mark("Name another column with --set task.label=…, or put the numbers into a few classes first, such as low and high."),
     ),
+    "E136": Message(
+        mark('{name}: the column "{column}" cannot be both the text and the label.'),
+        mark("Name two columns with --set task.text=… and --set task.label=…"),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),

@@ -158,6 +158,9 @@ def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = 
         dev, _columns = read_labelled(settings.dev, Ledger(), **named)
     elif hold_out:
         rows, dev = split_rows(rows, DEV_SHARE, seed, "dev")
+    known = {row.texts for row in rows}
+    leaked = [row for row in test if row.texts in known]
+    ledger.add("split", "test rows whose text is trained on as well: the scores flatter", len(leaked), total=len(test))
     for what, part in ((mark("rows for training"), rows), (mark("rows for stopping"), dev), (mark("rows for testing"), test)):
         ledger.add("split", what, len(part))
     return Parts(rows, dev, test, columns, is_split=hold_out)
@@ -197,7 +200,9 @@ def _train(
 ) -> Finetuned:
     net, tokenizer, context = model.net, model.tokenizer, model.config.context_length
     examples = task.examples(parts.train, tokenizer, context, ledger)
-    dev = task.examples(parts.dev, tokenizer, context, Ledger()) if parts.dev else None
+    own = Ledger()
+    dev = task.examples(parts.dev, tokenizer, context, own) if parts.dev else None
+    _merge_as(mark("dev"), own, ledger)
     tokenizer.unknown_share((text for row in parts.train[:500] for text in row.texts), ledger)
     task.prepare(net, recipe.train.seed)
     net.keep_heads(task.heads)
@@ -227,8 +232,7 @@ def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledge
     milliseconds = 1000 * (time.perf_counter() - start) / max(1, len(inputs))
     own = Ledger()
     task.examples(parts.test, model.tokenizer, model.config.context_length, own)
-    for _stage, what, entry in own:
-        ledger.add(mark("test"), what, entry.count, total=entry.total, where=next(iter(entry.examples), None))
+    _merge_as(mark("test"), own, ledger)
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.net.parameters())
     return compare(
         mark("fine-tuned"),
@@ -241,6 +245,12 @@ def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledge
         size_bytes=size,
         with_baselines=with_baselines,
     )
+
+
+def _merge_as(stage: str, own: Ledger, ledger: Ledger) -> None:
+    """Add what was counted on one part under the name of that part, so that it is not mixed with the counts of training."""
+    for _stage, what, entry in own:
+        ledger.add(stage, what, entry.count, total=entry.total, where=next(iter(entry.examples), None))
 
 
 def _caveats(recipe: Recipe, parts: Parts, comparison: Comparison | None) -> list[str]:

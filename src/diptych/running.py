@@ -20,6 +20,8 @@ from diptych.text.words import language_of
 from diptych.training.loop import Outcome, Plan
 from diptych.training.workspace import Workspace
 
+PRETRAINING_TOKENS = 2048
+"""Tokens of a pretraining step where the recipe names no batch."""
 SAMPLE_CHARS = 20_000_000
 """So much text is enough to learn a tokenizer from."""
 
@@ -36,23 +38,19 @@ def load_model(name: str | Path) -> Model:
 def resolve(recipe: Recipe, net: Any) -> Recipe:
     """The recipe with every blank filled in, from the task and from the size of the network.
 
-    A fresh network takes large steps, smaller ones the wider it is; one that has learnt before takes small ones.
+    A fresh network takes large steps, smaller ones the wider it is, and half as large where it norms after the sum; one
+    that has learnt before takes small ones. On one machine many small steps learn more in an hour than few large ones.
     """
     train, name = recipe.train, recipe.task.name
     is_pretraining = name in PRETRAINING
-    is_fresh = recipe.model.base is None
-    hidden = net.config.hidden_size
     filled: dict[str, Any] = {}
     if not any((train.steps, train.epochs, train.tokens, train.minutes)):
         filled |= {"minutes": 10.0} if is_pretraining else {"epochs": 3.0}
     if train.batch_size is None:
-        rows = max(1, round(4096 / net.config.context_length))
+        rows = max(1, round(PRETRAINING_TOKENS / net.config.context_length))
         filled["batch_size"] = rows if is_pretraining else 16
     if train.lr is None:
-        rate = 1.5e-3 * (256 / hidden) ** 0.5 if is_fresh else 5e-4 if is_pretraining else 1e-4 * (384 / hidden) ** 0.5
-        if "frozen" in train.regime:
-            rate = 1e-3
-        filled["lr"] = float(f"{rate:.2g}")
+        filled["lr"] = float(f"{_usual_lr(recipe, net.config):.2g}")
     if train.evaluations is None:
         filled["evaluations"] = 10 if is_pretraining else 4
     if train.dropout is None:
@@ -60,6 +58,18 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
     run = recipe.run
     precision = runtime.best_precision() if run.precision == "auto" else run.precision
     return recipe.model_copy(update={"train": train.model_copy(update=filled), "run": run.model_copy(update={"precision": precision})})
+
+
+def _usual_lr(recipe: Recipe, shape: Any) -> float:
+    """A peak learning rate that does no harm, for AdamW."""
+    if "frozen" in recipe.train.regime:
+        return 1e-3
+    is_pretraining, is_fresh = recipe.task.name in PRETRAINING, recipe.model.base is None
+    if is_pretraining and is_fresh:
+        return (1.5e-3 if shape.norm_place == "pre" else 7e-4) * (256 / shape.hidden_size) ** 0.5
+    if is_pretraining:
+        return 5e-4
+    return (3e-4 if is_fresh else 1e-4) * (384 / shape.hidden_size) ** 0.5
 
 
 def set_dropout(net: Any, train: TrainSettings) -> None:

@@ -202,6 +202,18 @@ class TestUse:
         ran = diptych("predict", models["classifier"], "good food " * 100, "short", "--json")
         assert len(ran.json) == 2 and "longer than the context, cut at the end: 1" in ran.err
 
+    def test_a_model_of_pairs_predicts_pairs(self, diptych: Diptych, models: dict[str, Path], tmp_path: Path) -> None:
+        rows = "".join(f"left {number},右边 {number % 2},{'yes' if number % 2 else 'no'}\n" for number in range(12))
+        (tmp_path / "pairs.csv").write_text("sentence1,sentence2,label\n" + rows, encoding="utf-8")
+        trained = diptych("finetune", "pairs.csv", "--base", models["bert"], "--text", "sentence1", "--steps", "2", "--out", "pairs")
+        assert trained.code == 0, trained.err
+        found = diptych("predict", "pairs", "--file", "pairs.csv", "--text", "sentence1", "--json").json
+        expected = dt.load(tmp_path / "pairs").predict([(f"left {number}", f"右边 {number % 2}") for number in range(12)])
+        assert [row["text"] for row in found][:2] == [["left 0", "右边 0"], ["left 1", "右边 1"]]
+        assert [(row["label"], row["probability"]) for row in found] == [(each.label, round(each.probability, 6)) for each in expected]
+        (tmp_path / "halves.csv").write_text("sentence1\nleft 1\nleft 2 and more words\n", encoding="utf-8")
+        assert 'no column "sentence2"' in diptych("predict", "pairs", "--file", "halves.csv", "--text", "sentence1").err
+
     def test_predict_misses_a_column_that_is_not_there(self, diptych: Diptych, models: dict[str, Path], table: Path) -> None:
         ran = diptych("predict", models["classifier"], "--file", table, "--text", "revue")
         assert ran.code == 1 and ran.err.startswith("E103") and "review" in ran.err and ran.out == ""
@@ -271,8 +283,9 @@ class TestTrain:
     ) -> None:
         ran = diptych("finetune", table, "--base", models["bert"], "--steps", "4", "--json")
         *events, done = ran.json
+        assert any("There is no --out" in event.get("text", "") for event in events)
         assert {event["kind"] for event in events} >= {"stage", "step", "evaluation"}
-        assert done["kind"] == "done" and done["stopped"] == "budget"
+        assert done["kind"] == "result" and done["stopped"] == "budget"
         assert list(done["systems"]) == ["fine-tuned", "majority", "bag of words", "TF-IDF"]
         assert done["systems"]["fine-tuned"] == done["scores"] and done["verdict"]
         assert ran.err == ""

@@ -42,11 +42,18 @@ def test_a_refusal_imports_nothing_heavy() -> None:
     assert "code 1" in out and not set(HEAVY) & set(out.split())
 
 
+def test_using_a_model_leaves_torchs_compiler_out(models: dict[str, Path]) -> None:
+    """It takes a second to import, and nobody asked for it."""
+    code = f"import sys, diptych as dt; dt.load({str(models['gpt'])!r}).generate('The', 3); print(*sys.modules)"
+    modules = python(code).split()
+    assert "torch" in modules and not {"torch._dynamo", "sklearn.linear_model", "matplotlib"} & set(modules)
+
+
 def test_a_training_shows_no_warning_of_a_dependency(shell: Callable, table: Path, models: dict[str, Path], tmp_path: Path) -> None:
     """The longest way through the dependencies: torch, tokenizers, scikit-learn, matplotlib with Chinese labels."""
     ran = shell("--lang", "zh", "finetune", table, "--base", models["bert"], "--steps", "4", "--out", "clf", "--json")
     assert ran.code == 0 and ran.err == "", "with --json even progress goes to stdout"
-    assert ran.json[-1]["kind"] == "done" and len(ran.json) > 4
+    assert ran.json[-1]["kind"] == "result" and len(ran.json) > 4
     assert "好评" in (tmp_path / "clf/diptych/report.html").read_text(encoding="utf-8")
 
 

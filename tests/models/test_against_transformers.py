@@ -61,6 +61,7 @@ def modernbert(draw: random.Random) -> dict[str, Any]:
         "max_position_embeddings": draw.choice([24, 32]),
         "hidden_activation": activation,
         "classifier_activation": activation,
+        "classifier_pooling": "mean" if heads % 2 else "cls",
         "norm_eps": draw.choice([1e-5, 1e-3]),
         # Windows that are shorter than the texts, about as long and longer, even and odd.
         "local_attention": draw.choice([2, 3, 6, 9, 16, 64]),

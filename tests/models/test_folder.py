@@ -133,7 +133,6 @@ UNKNOWN_ARITHMETIC = [
     ("modernbert", {"classifier_activation": "relu"}),
     ("modernbert", {"layer_types": ["full_attention", "full_attention", "sliding_attention", "full_attention"]}),
     ("modernbert", {"layer_types": ["sliding_attention"] * 4}),
-    ("modernbert", {"architectures": ["ModernBertForSequenceClassification"], "classifier_pooling": "mean"}),
     ("modernbert-decoder", {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 2.0}}}),
 ]
 

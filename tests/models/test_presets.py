@@ -117,6 +117,14 @@ def test_sizes_replace_those_of_the_preset_and_the_rest_follows() -> None:
             assert config.num_heads * config.head_size == hidden and config.head_size % 2 == 0
 
 
+@pytest.mark.parametrize("hidden", [32, 128, 256, 512, 768, 1536])
+def test_the_sums_of_a_narrow_fresh_model_are_as_large_as_those_of_a_wide_one(hidden: int) -> None:
+    """A sum of `hidden` products has a variance of hidden times that of the weights; BERT-base is the measure, up to two digits."""
+    scale = preset_config("gpt-tiny", hidden_size=hidden).initializer_range
+    assert scale == (pytest.approx((0.02**2 * 768 / hidden) ** 0.5, rel=0.05) if hidden < 768 else 0.02)
+    assert preset_config("gpt-tiny", hidden_size=hidden, initializer_range=0.1).initializer_range == 0.1
+
+
 @pytest.mark.parametrize(
     "preset, sizes, code, words",
     [

@@ -43,7 +43,7 @@ def test_a_gradient_arrives_at_every_weight(family: str, head: str, is_tied: boo
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fresh_matrices_are_normal_norms_are_one_and_biases_zero(family: str) -> None:
-    net = create(f"{family}-tiny", seed=3, is_tied=False, num_layers=3)
+    net = create(f"{family}-tiny", seed=3, is_tied=False, num_layers=3, initializer_range=0.03)
     net.ensure_head("classes", labels=("a", "b", "c"))
     is_post_norm = family == "bert"
     for owner, module in net.named_modules():
@@ -52,9 +52,9 @@ def test_fresh_matrices_are_normal_norms_are_one_and_biases_zero(family: str) ->
                 assert (weight == (1.0 if name == "weight" else 0.0)).all(), owner
             elif weight.dim() == 1:
                 assert not weight.any(), owner
-            else:
+            elif owner != "body.embedding.positions":  # these begin as sinusoids
                 joins_the_stream = owner.endswith(("attention.output", "feed_forward.down")) and not is_post_norm
-                expected = 0.02 / 6**0.5 if joins_the_stream else 0.02
+                expected = 0.03 / 6**0.5 if joins_the_stream else 0.03
                 # Five standard errors of a standard deviation.
                 assert weight.std().item() == pytest.approx(expected, rel=5 / (2 * weight.numel()) ** 0.5), owner
                 assert abs(weight.mean().item()) < 5 * expected / weight.numel() ** 0.5, owner
@@ -76,7 +76,8 @@ def test_fresh_weights_are_a_function_of_the_seed(family: str) -> None:
     torch.rand(3)
     again, other = states(family, seed=7), states(family, seed=8)
     assert all(torch.equal(weight, again[name]) for name, weight in first.items())
-    assert not any(torch.equal(weight, other[name]) for name, weight in first.items() if weight.dim() > 1)
+    alike = {name for name, weight in first.items() if weight.dim() > 1 and torch.equal(weight, other[name])}
+    assert alike <= {"body.embedding.positions.weight"}, "learned positions begin as sinusoids, whatever the seed"
 
 
 def test_making_a_network_leaves_the_chance_of_others_alone() -> None:
@@ -98,7 +99,7 @@ def test_tied_weights_are_one_and_counted_once() -> None:
 def test_a_text_longer_than_the_context_is_refused_by_name(family: str, random_net: Callable[..., Any]) -> None:
     net = random_net(family)
     assert net.logits(torch.zeros(1, 64, dtype=torch.int64)).shape == (1, 64, 61)
-    with pytest.raises(ModelError, match="65 tokens.* context of 64") as caught:
+    with pytest.raises(ModelError, match=r"65 tokens.* context of 64") as caught:
         net.logits(torch.zeros(1, 65, dtype=torch.int64))
     assert caught.value.code == "E302"
 

@@ -138,6 +138,8 @@ def test_the_loss_is_drawn_for_training_and_for_held_out_text() -> None:
 def test_a_run_without_evaluation_or_with_one_point_draws_what_there_is(page: Callable) -> None:
     assert page(render(ReportData(title="x", events=EVENTS[:10]))).elements.count("svg") == 1
     assert page(render(ReportData(title="x", events=EVENTS[:2]))).elements.count("svg") == 0
+    without_targets = [*EVENTS[:10], {"kind": "evaluation", "step": 5, "terms": {}}]
+    assert page(render(ReportData(title="x", events=without_targets))).elements.count("svg") == 1
 
 
 def test_what_is_empty_is_left_out(page: Callable) -> None:

@@ -4,7 +4,7 @@ import itertools
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from diptych.ledger import Ledger
@@ -33,6 +33,7 @@ def cleaned(text: str, cleaning: Cleaning | None = None) -> str:
     return clean_text(text, cleaning or Cleaning(), Ledger())
 
 
+@settings(deadline=None)
 @given(awkward, cleanings)
 @example("e\u200b\u0301", Cleaning())
 @example("\u2329\u200d", Cleaning())
@@ -44,6 +45,7 @@ def test_a_text_that_is_clean_stays_as_it_is(text: str, cleaning: Cleaning) -> N
     assert len(ledger) == 0, "and nothing is counted"
 
 
+@settings(deadline=None)
 @given(awkward)
 def test_nothing_is_done_where_nothing_is_asked_for(text: str) -> None:
     ledger = Ledger()
@@ -51,11 +53,13 @@ def test_nothing_is_done_where_nothing_is_asked_for(text: str) -> None:
     assert len(ledger) == 0
 
 
+@settings(deadline=None)
 @given(awkward, st.sampled_from(["NFC", "NFKC"]))
 def test_every_character_is_written_one_way(text: str, form: str) -> None:
     assert unicodedata.is_normalized(form, cleaned(text, Cleaning(normalize=form)))  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(awkward)
 def test_no_control_character_is_left_but_tabs_and_line_feeds(text: str) -> None:
     assert not [character for character in cleaned(text) if unicodedata.category(character) == "Cc" and character not in "\t\n"]
@@ -99,6 +103,7 @@ def test_compatibility_forms_become_plain_ones_only_when_asked_for() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
+@settings(deadline=None)
 @given(lines=st.lists(st.sampled_from(["=====", "版权所有", "a", ""]), max_size=15))
 def test_a_line_comes_at_most_so_often_in_a_row(most: int, lines: list[str]) -> None:
     ledger = Ledger()

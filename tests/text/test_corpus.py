@@ -17,11 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.errors import DataError
-from diptych.ledger import Ledger
 from diptych.text.corpus import Corpus, Document, fingerprint
 
 TEXTS = [
@@ -214,7 +213,8 @@ def test_halves_of_characters_from_json_or_python_are_replaced_and_counted(tmp_p
     (tmp_path / "tweets.jsonl").write_text('{"text": "half \\ud83d"}\n{"text": "whole \\ud83d\\ude42"}\n', encoding="utf-8")
     for corpus in (Corpus(tmp_path), Corpus(["half \ud83d", "whole 🙂"]), Corpus([{"text": "half \ud83d"}, {"text": "whole 🙂"}])):
         assert [document.text for document in corpus] == ["half \ufffd", "whole 🙂"]
-        assert corpus.ledger.count("corpus", "halves of characters, replaced") == 1
+        (places,) = [entry.examples for _stage, what, entry in corpus.ledger if what == "halves of characters, replaced"]
+        assert len(places) == 1 and places[0].endswith((" 1", "#1")), "the first row, and it alone"
 
 
 def test_the_column_of_the_text_is_guessed_for_each_table_anew(tmp_path: Path) -> None:
@@ -290,15 +290,12 @@ def test_two_readers_of_one_corpus_do_not_disturb_each_other(untidy: Path) -> No
     assert [(a.text, b.text) for a, b in zip(corpus, corpus, strict=True)] == [(a.text, a.text) for a in Corpus(untidy)]
 
 
-@given(st.lists(st.text("ab 中\n", max_size=12), max_size=12).map("".join), st.integers(4, 20))
-def test_the_sections_of_a_long_file_are_the_file(text: str, size: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        import diptych.text.files as files
-
-        patch.setattr(files.Source, "open", lambda self: io.BytesIO(text.encode()))
-        corpus = Corpus.__new__(Corpus)
-        corpus.section_chars, corpus.encoding = size, None
-        sections = list(corpus._sections(files.Source(Path("x.txt"), "x.txt", ".txt"), Ledger()))
+@settings(deadline=None)
+@given(text=st.lists(st.text("ab 中\n", max_size=12), max_size=12).map("".join), size=st.integers(4, 20))
+def test_the_sections_of_a_long_file_are_the_file(text: str, size: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "sections.txt"
+    path.write_bytes(text.encode())
+    sections = list(Corpus(path, section_chars=size))
     assert "".join(section.text for section in sections) == text
     longest = max(map(len, text.splitlines(keepends=True)), default=0)
     assert all(0 < len(section.text) <= max(2 * size, longest) for section in sections)
@@ -368,6 +365,7 @@ def sides(corpus: Corpus, share: float) -> tuple[list[str], list[str]]:
     return [document.text for document in train], [document.text for document in held_out]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("xyz 中", max_size=6), max_size=40), st.randoms(use_true_random=False))
 def test_a_document_never_moves_between_train_and_held_out(others: list[str], draw: random.Random) -> None:
     train, held_out = (set(side) for side in sides(Corpus(DOCUMENTS), 0.3))

@@ -4,7 +4,7 @@ import random
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.ledger import Ledger
@@ -24,6 +24,7 @@ def seen(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a b", "a  b", "b", "中文", "中 文", "e\u0301", "\u00e9", "", " ", "🙂", "🙂\r\n"]), max_size=15))
 def test_of_equal_documents_the_first_is_kept_and_the_others_are_counted(texts: list[str]) -> None:
     ledger = Ledger()
@@ -76,6 +77,18 @@ def test_nearly_equal_documents_are_those_that_brute_force_finds(is_chinese: boo
     assert clear == len(texts)
     assert 20 < ledger.count("duplicates", NEAR) + ledger.count("duplicates", EXACT) == len(texts) - len(kept)
     assert ledger.count("duplicates", NEAR) > 10
+
+
+def test_what_is_alike_but_less_than_was_asked_for_stays() -> None:
+    draw = random.Random(3)
+    texts = []
+    for _ in range(15):
+        words = draw.choices(ENGLISH, k=300)
+        texts += [" ".join(words), " ".join([*words[:265], *draw.choices(ENGLISH, k=35)])]
+    pairs = [jaccard(shingles(one, False), shingles(other, False)) for one, other in zip(texts[::2], texts[1::2], strict=True)]
+    assert 0.7 < min(pairs) < max(pairs) < 0.85, "so alike that they are compared"
+    assert [document.text for document in deduplicate(documents(texts), Ledger(), near=True, threshold=0.97)] == texts
+    assert len(list(deduplicate(documents(texts), Ledger(), near=True, threshold=0.5))) < 20
 
 
 def test_nearly_equal_documents_stay_where_only_equal_ones_are_dropped() -> None:

@@ -96,22 +96,21 @@ def test_the_same_texts_give_the_same_vocabulary_in_another_process(kind: Kind, 
 
 
 def test_wordpiece_joins_what_stands_together_most_often() -> None:
-    # Byte pair encoding by hand: "ab" 9 times at the beginning of a word, "cd" 7 times inside one.
+    # Byte pair encoding by hand: "abx" nine times and "ycd" seven times; of two pairs as frequent, first the mark of a word's
+    # beginning and its letter, then the letters that come first in the alphabet.
     tokenizer = Tokenizer.train(["abx " * 9 + "ycd " * 7 + "z"], "wordpiece", 64, panel="masked")
-    assert [tokenizer.token(number) for number in tokenizer.encode("abx ycd abcd")] == ["abx", "ycd", "ab", "##cd"]
-    learnt = {tokenizer.token(number) for number in range(tokenizer.vocab_size)} - set(MASKED_SPECIALS)
-    letters = set("abcdxyz")
-    assert learnt >= letters | {f"##{letter}" for letter in letters}
-    assert {piece for piece in learnt if len(piece.removeprefix("##")) > 1} <= {"ab", "abx", "##bx", "yc", "ycd", "##cd"}
+    letters = [*"abcdxyz", *(f"##{letter}" for letter in "abcdxyz")]
+    learnt = [tokenizer.token(number) for number in range(tokenizer.vocab_size)]
+    assert learnt == [*MASKED_SPECIALS, *letters, "##bx", "abx", "##cd", "ycd"]
+    assert [tokenizer.token(number) for number in tokenizer.encode("abx ycd abcd z")] == ["abx", "ycd", "a", "##b", "##cd", "z"]
 
 
 @every_kind
 @pytest.mark.parametrize("size", [64, 100, 300, 500])
 def test_a_vocabulary_is_never_larger_than_was_asked_for(kind: Kind, panel: Panel, size: int) -> None:
-    if kind == "unigram" and size < 300:
-        pytest.skip("it needs a token for each character, and says so")
-    least = 256 + len(specials(panel)) if kind == "bpe" else 0
-    assert trained(kind, panel, size=size).vocab_size <= max(size, least)
+    least = {"bpe": 256 + len(specials(panel)), "unigram": 200}.get(kind, 0)  # every byte, every character
+    size = max(size, least)
+    assert trained(kind, panel, size=size).vocab_size <= size
 
 
 @every_kind
@@ -139,6 +138,7 @@ def test_a_text_that_spells_out_a_special_token_stays_text(kind: Kind, panel: Pa
 
 
 @pytest.mark.parametrize("panel", ["causal", "masked"])
+@settings(deadline=None)
 @given(text=st.text(max_size=60))
 @example(text="<|endoftext|> [MASK] \r\n\u2028🙂👩‍👩‍👧‍👦 e\u0301 \x00\ufeff  中文，ＡＢＣ")
 def test_byte_level_bpe_gives_any_text_back_exactly(panel: Panel, text: str) -> None:
@@ -152,6 +152,7 @@ def test_byte_level_bpe_gives_any_text_back_exactly(panel: Panel, text: str) -> 
 
 
 @pytest.mark.parametrize("kind", ["unigram", "characters"])
+@settings(deadline=None)
 @given(text=st.text("abc deTh今天很好，。 \n.", max_size=40))
 def test_unigram_and_characters_give_back_what_they_know(kind: Kind, text: str) -> None:
     tokenizer = trained(kind)
@@ -164,6 +165,7 @@ def test_unigram_and_characters_give_back_what_they_know(kind: Kind, text: str) 
 
 
 @pytest.mark.parametrize("panel", ["causal", "masked"])
+@settings(deadline=None)
 @given(text=st.text("一二三天很好abAB ,，🙂é\u3000", max_size=30))
 def test_wordpiece_keeps_chinese_characters_apart(panel: Panel, text: str) -> None:
     tokenizer = trained("wordpiece", panel)

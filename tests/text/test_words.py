@@ -5,7 +5,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.text.words import is_wide, language_of, sentences, word_list, words
@@ -24,6 +24,7 @@ def split(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("find", [words, sentences])
+@settings(deadline=None)
 @given(text=mixed)
 def test_places_are_in_order_inside_the_text_and_never_overlap(find: object, text: str) -> None:
     end = 0
@@ -33,6 +34,7 @@ def test_places_are_in_order_inside_the_text_and_never_overlap(find: object, tex
         end = stop
 
 
+@settings(deadline=None)
 @given(mixed)
 def test_every_letter_and_digit_is_in_a_word(text: str) -> None:
     covered = {place for start, end in words(text) for place in range(start, end)}
@@ -41,6 +43,7 @@ def test_every_letter_and_digit_is_in_a_word(text: str) -> None:
     assert all(is_wide(text[place]) or unicodedata.category(text[place])[0] in "LN" or text[place] in "'’-.,×÷" for place in covered)
 
 
+@settings(deadline=None)
 @given(mixed)
 def test_every_character_that_can_be_seen_is_in_a_sentence(text: str) -> None:
     covered = {place for start, end in sentences(text) for place in range(start, end)}
@@ -121,12 +124,14 @@ def test_a_language_is_told_by_its_letters(text: str, language: str) -> None:
     assert language_of(text) == language
 
 
+@settings(deadline=None)
 @given(st.text("abc XYZ", min_size=1).filter(lambda text: not text.isspace()), st.text("中文很好，。 ", min_size=1))
 def test_a_language_is_not_changed_by_how_often_it_is_said(english: str, chinese: str) -> None:
     assert language_of(english * 3) == "en"
     assert language_of(chinese * 3) == language_of(chinese) == ("zh" if chinese.strip("，。 ") else "other")
 
 
+@settings(deadline=None)
 @given(st.characters())
 def test_a_wide_character_is_one_that_unicode_calls_chinese(character: str) -> None:
     name = unicodedata.name(character, "")

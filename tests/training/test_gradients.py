@@ -16,7 +16,8 @@ TASKS = [
     ("causal-lm", "gpt", {}),
     ("causal-lm", "gpt2", {}),
     ("masked-lm", "bert", {"nsp": False}),
-    ("masked-lm", "bert", {}),
+    ("masked-lm", "bert", {"nsp_weight": 1.0}),
+    ("masked-lm", "modernbert", {"nsp_weight": 0.25}),
     ("masked-lm", "modernbert", {"nsp": False}),
     ("classification", "bert", {}),
     ("classification", "modernbert", {}),
@@ -60,7 +61,9 @@ def brute_force(made, places):
                     gold = batch.targets[head].gold_M[batch.targets[head].at_M == number]
                     add(head, F.cross_entropy(net.heads[head](net.hidden(alone), alone), gold, reduction="none"))
             start += length
-    return sum(totals[name] / counts[name] for name in totals), {name: float(total.detach()) for name, total in totals.items()}, counts
+    weights = {"nsp": made.task.settings.nsp_weight} if "nsp" in totals else {}
+    objective = sum(weights.get(name, 1.0) * totals[name] / counts[name] for name in totals)
+    return objective, {name: float(total.detach()) for name, total in totals.items()}, counts
 
 
 @pytest.mark.parametrize(("name", "family", "settings"), TASKS)

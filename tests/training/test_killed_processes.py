@@ -164,16 +164,23 @@ def test_a_changed_recipe_is_refused_and_a_changed_text_too(pretraining, sources
 
 @pytest.mark.parametrize("kind", ["pretrain", "finetune"])
 def test_a_resumed_run_goes_on_with_the_tokenizer_that_it_began_with(kind, pretraining, finetuning, tmp_path, monkeypatch):
-    """WordPiece need not come out the same twice; with another one every number in the corpus would mean another word."""
-    recipe = (pretraining if kind == "pretrain" else finetuning)(tmp_path / "out")
-    recipe["model"] = {"preset": "bert-tiny", "sizes": SIZES, "tokenizer": {"kind": "wordpiece", "vocab_size": 300}}
-    if kind == "pretrain":
-        recipe["task"]["name"] = "masked-lm"
-    dt.run(recipe, listener=Listener(at_step=4))
+    """With another one every number in the corpus would mean another word."""
+
+    def recipe(out):
+        made = (pretraining if kind == "pretrain" else finetuning)(tmp_path / out)
+        made["model"] = {"preset": "bert-tiny", "sizes": SIZES, "tokenizer": {"kind": "wordpiece", "vocab_size": 300}}
+        if kind == "pretrain":
+            made["task"]["name"] = "masked-lm"
+        return made
+
+    dt.run(recipe("undisturbed"), listener=Listener())
+    dt.run(recipe("out"), listener=Listener(at_step=4))
     began_with = Tokenizer.load(tmp_path / "out" / "diptych" / "tokenizer").fingerprint()
     monkeypatch.setattr(Tokenizer, "train", lambda *_arguments, **_named: pytest.fail("the tokenizer was learnt again"))
-    dt.run(recipe, listener=Listener(), resume=True)
+    dt.run(recipe("out"), listener=Listener(), resume=True)
     assert Tokenizer.load(tmp_path / "out").fingerprint() == began_with
+    assert not (tmp_path / "out" / "diptych" / "tokenizer").exists()
+    same_model(tmp_path / "out", tmp_path / "undisturbed")
 
 
 def test_a_run_that_nobody_keeps_says_so_when_it_is_ended(pretraining):

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.config import TrainSettings, parse
@@ -12,37 +12,41 @@ from diptych.training.schedules import Budget, lr_scale
 
 
 @pytest.mark.parametrize("schedule", ["wsd", "cosine", "linear", "constant"])
+@settings(deadline=None, max_examples=50)
 @given(spent=st.floats(0, 0.1, exclude_max=True))
 def test_the_warm_up_rises_in_a_straight_line(schedule, spent):
     assert lr_scale(spent, TrainSettings(schedule=schedule, warmup=0.1)) == pytest.approx(spent / 0.1)
 
 
+@settings(deadline=None, max_examples=50)
 @given(spent=st.floats(0.1, 1), final=st.floats(0, 1))
 def test_linear_falls_in_a_straight_line_from_the_warm_up_to_the_end(spent, final):
-    settings = TrainSettings(schedule="linear", warmup=0.1, final_lr=final)
-    assert lr_scale(spent, settings) == pytest.approx(1 - (1 - final) * (spent - 0.1) / 0.9)
+    asked = TrainSettings(schedule="linear", warmup=0.1, final_lr=final)
+    assert lr_scale(spent, asked) == pytest.approx(1 - (1 - final) * (spent - 0.1) / 0.9)
 
 
+@settings(deadline=None, max_examples=50)
 @given(spent=st.floats(0.1, 1), final=st.floats(0, 1))
 def test_cosine_falls_along_half_a_wave(spent, final):
-    settings = TrainSettings(schedule="cosine", warmup=0.1, final_lr=final)
+    asked = TrainSettings(schedule="cosine", warmup=0.1, final_lr=final)
     expected = final + (1 - final) * (1 + math.cos(math.pi * (spent - 0.1) / 0.9)) / 2
-    assert lr_scale(spent, settings) == pytest.approx(expected)
+    assert lr_scale(spent, asked) == pytest.approx(expected)
 
 
+@settings(deadline=None, max_examples=50)
 @given(spent=st.floats(0.1, 1), cooldown=st.floats(0.05, 0.9), final=st.floats(0, 1))
 def test_wsd_stays_at_its_peak_and_falls_over_the_cooldown(spent, cooldown, final):
-    settings = TrainSettings(schedule="wsd", warmup=0.1, cooldown=cooldown, final_lr=final)
+    asked = TrainSettings(schedule="wsd", warmup=0.1, cooldown=cooldown, final_lr=final)
     expected = 1.0 if spent <= 1 - cooldown else 1 - (1 - final) * (spent - (1 - cooldown)) / cooldown
-    assert lr_scale(spent, settings) == pytest.approx(expected)
+    assert lr_scale(spent, asked) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("schedule", ["wsd", "cosine", "linear", "constant"])
 def test_extremes_of_the_settings_are_harmless(schedule):
     for warmup in (0.0, 0.5, 1.0):
         for cooldown in (0.0, 0.5, 1.0):
-            settings = TrainSettings(schedule=schedule, warmup=warmup, cooldown=cooldown)
-            scales = [lr_scale(spent / 20, settings) for spent in range(-2, 25)]
+            asked = TrainSettings(schedule=schedule, warmup=warmup, cooldown=cooldown)
+            scales = [lr_scale(spent / 20, asked) for spent in range(-2, 25)]
             assert all(0 <= scale <= 1 for scale in scales)
             assert max(scales) == pytest.approx(1)
     assert lr_scale(1.0, TrainSettings(schedule=schedule)) == (1 if schedule == "constant" else 0)

@@ -149,6 +149,8 @@ def _carry_out(
     checked = recipe.load(file, [*flags, *over], None if file else parts)
     listener = display("json" if as_json else "auto")
     try:
+        if checked.run.out is None:
+            listener.tell({"kind": "stage", "text": _("There is no --out: what is learnt will be shown and not kept.")})
         done = api.run(checked, resume=resume, overwrite=overwrite, listener=listener)
     finally:
         listener.close()
@@ -162,7 +164,7 @@ def _carry_out(
 
 def _facts(done: Any) -> dict[str, Any]:
     """The last event: how it ended, and every number that a person is shown."""
-    facts = {"kind": "done", "stopped": done.outcome.stopped, "scores": done.scores.to_json(), "ledger": done.ledger.to_json()}
+    facts = {"kind": "result", "stopped": done.outcome.stopped, "scores": done.scores.to_json(), "ledger": done.ledger.to_json()}
     comparison = getattr(done, "comparison", None)
     if comparison is not None:
         facts["systems"] = {system.name: system.scores.to_json() for system in comparison.systems}

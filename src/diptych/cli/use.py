@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from itertools import chain, tee
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,7 +78,7 @@ def predict(
 
     found = api.load(model)
     ledger = Ledger()
-    inputs, again = tee(_inputs(texts, file, column, ledger))
+    inputs, again = tee(_inputs(texts, file, column, _pair_column(found.folder), ledger))
     pairs = zip(again, found.predictions(inputs, ledger), strict=True)
     rows = ({"text": text, "label": each.label, "probability": round(each.probability, 6)} for text, each in pairs)
     if out is not None:
@@ -114,8 +115,6 @@ def evaluate(
 
 def report(model: Folder, as_json: Json = False) -> None:
     """Where the report of a trained model lies."""
-    from pathlib import Path
-
     from diptych.errors import UsageError
 
     path = Path(model) / "diptych" / "report.html"
@@ -163,7 +162,9 @@ def add_to(app: typer.Typer) -> None:
     app.command()(models)
 
 
-def _inputs(texts: list[str] | None, file: str | None, column: str | None, ledger: "Ledger") -> Iterator[str]:
+def _inputs(
+    texts: list[str] | None, file: str | None, column: str | None, pair: str | None, ledger: "Ledger"
+) -> Iterator[str | tuple[str, str]]:
     if file is not None:
         from diptych.errors import DataError
         from diptych.text.corpus import read_table
@@ -171,14 +172,25 @@ def _inputs(texts: list[str] | None, file: str | None, column: str | None, ledge
 
         for row in read_table(file, ledger):
             column = column or guess_text_column([row.fields], row.where)
-            if column not in row.fields:
-                raise DataError("E103", where=row.where, column=column, columns=", ".join(map(str, row.fields)))
-            value = row.fields[column]
-            yield "" if value is None else str(value)
+            wanted = [column] if pair is None else [column, pair]
+            for name in wanted:
+                if name not in row.fields:
+                    raise DataError("E103", where=row.where, column=name, columns=", ".join(map(str, row.fields)))
+            found = ["" if row.fields[name] is None else str(row.fields[name]) for name in wanted]
+            yield found[0] if pair is None else (found[0], found[1])
     elif texts:
         yield from texts
     else:
         yield from (line.rstrip("\n") for line in sys.stdin)
+
+
+def _pair_column(folder: Path | None) -> str | None:
+    """The column of the second text, where the model was fine-tuned on pairs."""
+    try:
+        facts = json.loads(((folder or Path()) / "diptych" / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return (facts.get("columns") or {}).get("pair")
 
 
 def _print_ledger(ledger: "Ledger") -> None:

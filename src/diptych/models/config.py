@@ -49,7 +49,9 @@ class ModelConfig:
     """The language head first passes through dense, activation and norm, as in BERT."""
     has_lm_bias: bool = False
     classifier: Literal["pooler", "last", "transform"] = "pooler"
-    """How a text is judged: BERT's pooler over [CLS], the last token, or ModernBERT's dense and norm over [CLS]."""
+    """How a text is judged: BERT's pooler over [CLS], the last token, or ModernBERT's dense and norm."""
+    pooling: Literal["first", "mean"] = "first"
+    """What ModernBERT's encoder judges a text by: its first token, or the mean of all."""
     dropout: float = 0.0
     attention_dropout: float = 0.0
     initializer_range: float = 0.02

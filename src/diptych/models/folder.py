@@ -25,7 +25,7 @@ from diptych.messages import _
 from diptych.models.config import ModelConfig
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import Family, Rule, their_shapes, to_ours, to_theirs
-from diptych.models.transformer import Network
+from diptych.models.transformer import Network, without_values
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -52,7 +52,7 @@ def read_model(folder: str | Path) -> Network:
     names |= {name: twin for twin, name in family.twins.items() if twin in theirs}
     heads = _heads(family, hf, names)
     config = _with_labels(config, family, heads, theirs, names)
-    with torch.device("meta"):
+    with without_values():
         net = Network(config)
         for head in heads:
             net.ensure_head(head)

@@ -69,12 +69,12 @@ class TextHead(nn.Module):
     """A choice among classes for each text, in the way of its family.
 
     BERT: pooler, dropout, linear. GPT-2 and Qwen3: linear over the last token. ModernBERT: dense, norm, dropout and linear,
-    over the first token of an encoder and the last of a decoder. A text without tokens is judged as a vector of zeros.
+    over the first token or the mean of an encoder's, over the last of a decoder's. A text without tokens is judged as a vector of zeros.
     """
 
     def __init__(self, config: ModelConfig, num_classes: int, pooler: Pooler | None) -> None:
         super().__init__()
-        self.is_causal = config.is_causal
+        self.is_causal, self.is_mean = config.is_causal, config.pooling == "mean"
         self.pooler = pooler
         self.transform = Transform(config, has_bias=False) if config.classifier == "transform" else None
         self.dropout = nn.Identity() if config.classifier == "last" else nn.Dropout(config.dropout)
@@ -83,7 +83,7 @@ class TextHead(nn.Module):
     def forward(self, hidden_ND: Tensor, texts: Packed) -> Tensor:
         if self.pooler is not None:
             return self.output(self.dropout(self.pooler(hidden_ND, texts)))
-        x_BD = _one_a_text(hidden_ND, texts, is_last=self.is_causal)
+        x_BD = _mean(hidden_ND, texts) if self.is_mean else _one_a_text(hidden_ND, texts, is_last=self.is_causal)
         if self.transform is not None:
             x_BD = self.transform(x_BD)
         return self.output(self.dropout(x_BD))
@@ -123,3 +123,9 @@ def _one_a_text(hidden_ND: Tensor, texts: Packed, *, is_last: bool) -> Tensor:
         return hidden_ND[at_B]
     rows = lengths_B.nonzero().flatten()
     return hidden_ND.new_zeros(len(lengths_B), hidden_ND.shape[-1]).index_copy(0, rows, hidden_ND[at_B[rows]])
+
+
+def _mean(hidden_ND: Tensor, texts: Packed) -> Tensor:
+    """The mean over each text: [B, D]."""
+    sums_BD = hidden_ND.new_zeros(texts.num_texts, hidden_ND.shape[-1]).index_add(0, texts.text_N, hidden_ND)
+    return sums_BD / torch.tensor(texts.lengths, device=hidden_ND.device).clamp(min=1)[:, None]

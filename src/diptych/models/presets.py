@@ -6,6 +6,7 @@ All of them open with transformers' AutoModel and no code of ours.
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,13 +16,13 @@ from diptych.errors import ModelError
 from diptych.messages import _
 from diptych.models.config import ModelConfig, known_fields
 from diptych.models.families import bert, gpt2, modernbert, qwen3
-from diptych.models.transformer import Network, initialize
+from diptych.models.transformer import Network, initialize, without_values
 
 _SHAPES: dict[str, Callable[..., ModelConfig]] = {
     "bert": bert.shape,
     "gpt2": gpt2.shape,
     "gpt": qwen3.shape,
-    "modernbert": modernbert.shape,
+    "modernbert": partial(modernbert.shape, pooling="mean"),
     "modernbert-decoder": modernbert.decoder_shape,
 }
 _SIZES: dict[str, dict[str, int]] = {
@@ -94,7 +95,7 @@ def build(config: ModelConfig, *, seed: int = 0) -> Network:
 
 def num_parameters(config: ModelConfig) -> int:
     """How many weights a network of this shape has, without making them."""
-    with torch.device("meta"):
+    with without_values():
         net = Network(config)
         net.ensure_head("lm")
     return sum(parameter.numel() for parameter in net.parameters())

@@ -1,10 +1,13 @@
 """The one stack that is BERT, GPT and what came after: embedding, layers, norm; and the network that adds heads to it."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from diptych.errors import ModelError
 from diptych.messages import _
@@ -147,6 +150,23 @@ class Network(nn.Module):
                 module.p = self.config.dropout
             if isinstance(module, Attention) and "attention_dropout" in changes:
                 module.dropout = self.config.attention_dropout
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Networks that are made in here have shapes and no values, until they are given some.
+
+    Nothing is drawn for them either: on the meta device torch would import its compiler for that, which takes a second.
+    """
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
+class _Undrawn(TorchFunctionMode):
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        is_draw = getattr(function, "__module__", None) == "torch.nn.init" or function is Tensor.normal_
+        return (args[0] if args else kwargs["tensor"]) if is_draw else function(*args, **kwargs)
 
 
 def initialize(module: nn.Module, config: ModelConfig, seed: int, keep: set[Tensor] | frozenset[Tensor] = frozenset()) -> None:

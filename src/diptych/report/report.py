@@ -156,7 +156,8 @@ def _words(top_words: Mapping[str, Sequence[tuple[str, float]]]) -> str:
 
 def _curve(events: Sequence[Event]) -> str:
     training = [(event["step"], event["loss"]) for event in events if event["kind"] == "step"]
-    held_out = [(event["step"], next(iter(event["terms"].values()))) for event in events if event["kind"] == "evaluation"]
+    looks = [(event["step"], list(event["terms"].values())) for event in events if event["kind"] == "evaluation"]
+    held_out = [(step, values[0]) for step, values in looks if values]
     if len(training) + len(held_out) < 2:
         return ""
     return f'<figure class="wide">{loss_curve(training, held_out)}</figure>'

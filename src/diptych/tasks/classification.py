@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from diptych.config import Settings
@@ -42,7 +43,7 @@ class ClassificationSettings(Settings):
     empty_labels: Literal["error", "drop"] = "error"
     duplicates: Literal["drop", "keep"] = "drop"
     """Texts that occur again are dropped, and texts with several labels are dropped altogether."""
-    max_length: int | None = None
+    max_length: int | None = Field(default=None, ge=8)
     """Tokens per text; None is the model's context length."""
 
 
@@ -197,7 +198,7 @@ def _finite(label: str) -> float:
 
 
 def _shorten(parts: list[list[int]], room: int) -> list[list[int]]:
-    while sum(map(len, parts)) > room:
+    while sum(map(len, parts)) > max(0, room):
         longest = max(range(len(parts)), key=lambda part: len(parts[part]))
         others = sum(map(len, parts)) - len(parts[longest])
         second = max((len(part) for number, part in enumerate(parts) if number != longest), default=0)

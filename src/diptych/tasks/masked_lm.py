@@ -34,6 +34,9 @@ class MaskedLMSettings(LanguageSettings):
     mask_rate: float = Field(default=0.15, gt=0, lt=1)
     nsp: bool | None = None
     """Judge whether B follows A as well; None does so where the corpus has at least two documents."""
+    nsp_weight: float = Field(default=0.1, ge=0)
+    """What the loss of a pair weighs beside that of a masked token, both as means. BERT's 1 is for 256 pairs a step; of the
+    few dozen that one machine takes, the noise drowns the words."""
 
 
 class PairRows(TextRows):
@@ -89,6 +92,10 @@ class MaskedLM(HeadTask):
     panel = "masked"
     settings: MaskedLMSettings
     heads: tuple[str, ...] = ("lm",)
+
+    def __init__(self, settings: MaskedLMSettings) -> None:
+        super().__init__(settings)
+        self.weights = {"nsp": settings.nsp_weight}
 
     def separator(self, tokenizer: Tokenizer) -> None:
         """Documents are framed when they are read, not in the shards."""

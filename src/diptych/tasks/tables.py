@@ -105,6 +105,8 @@ def choose_columns(rows: Sequence[Row], name: str, *, text: str | None, pair: st
         pair = _named(PAIR_NAMES, [column for column in known if column not in (label, text)])
     if text is None or label is None:
         raise DataError("E134", name=name, missing=_("label") if label is None else _("text"), columns=", ".join(map(str, known)))
+    if label in (text, pair):
+        raise DataError("E136", name=name, column=label)
     return Columns(text, label, pair)
 
 

@@ -19,7 +19,7 @@ from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.text.files import LONGEST_LINE, TEXT_SUFFIXES, UNREADABLE, Source, find_sources, read_lines, whole
-from diptych.text.tables import Row, guess_text_column, read_table, rows_of
+from diptych.text.tables import Row, guess_text_column, read_table, row_of, rows_of
 
 SECTION_CHARS = 65_536
 FEWEST_TO_SPLIT = 5
@@ -191,7 +191,7 @@ class Corpus:
             elif item is None or isinstance(item, str | int | float):
                 yield Document(whole(_text(item), ledger, where), where)
             else:
-                row = Row(where, next(read_table([item], ledger)).fields)
+                row = row_of(item, where, ledger)
                 yield self._from_row(row, sample or [row.fields])
 
     def _from_files(self, ledger: Ledger) -> Iterator[Document]:

@@ -164,8 +164,9 @@ def _two_byte_encoding(sample: bytes) -> str | None:
     """UTF-16 without a mark: Latin text has zero bytes on one side of its pairs, Chinese text the common characters."""
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
     for name, here, there in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        text = _Decoder(name).decode(sample)
         is_latin = here > 4 * (there + 1)
-        if (is_latin or _commonness(sample, name) > 0.05) and _printable(_Decoder(name).decode(sample)) > 0.9:
+        if (is_latin or (_commonness(sample, name) > 0.05 and _chinese(text) > 0.9)) and _printable(text) > 0.9:
             return name
     return None
 
@@ -188,6 +189,12 @@ def _commonness(sample: bytes, encoding: str) -> float:
         oldest, first_bytes = FIRST_LEVEL[encoding]
         common += sum((character.encode(oldest, "ignore") or b"\0")[0] in first_bytes for character in wide) / 4
     return (common - 2 * decoder.num_bad) / len(wide)
+
+
+def _chinese(text: str) -> float:
+    """The share of Chinese characters and punctuation and of ASCII."""
+    usual = sum(character <= "\x7f" or "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef" for character in text)
+    return usual / max(1, len(text))
 
 
 def _printable(text: str) -> float:

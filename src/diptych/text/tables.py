@@ -46,11 +46,13 @@ def read_table(source: Any, ledger: Ledger | None = None, encoding: str | None =
         for path in source:
             yield from read_table(path, ledger, encoding)
     elif hasattr(source, "to_dict") and hasattr(source, "columns"):
-        filled = source.astype(object).where(source.notna(), None)
+        frame: Any = source
+        filled = frame.astype(object).where(frame.notna(), None)
         for number, fields in enumerate(filled.to_dict(orient="records"), 1):
             yield _row(_("row {number}").format(number=number), {str(key): value for key, value in fields.items()}, ledger)
     elif hasattr(source, "__iter__") and not isinstance(source, Mapping | bytes):
-        yield from _rows_in_memory(source, ledger)
+        for number, item in enumerate(source, 1):
+            yield row_of(item, _("row {number}").format(number=number), ledger)
     else:
         raise DataError("E107", kind=type(source).__name__)
 
@@ -68,6 +70,22 @@ def rows_of(source: Source, ledger: Ledger, encoding: str | None = None) -> Iter
     else:
         for number, line in enumerate(read_lines(source, ledger, encoding), 1):
             yield Row(_line(source, number), {"text": line.rstrip("\n")})
+
+
+def row_of(item: Any, where: str, ledger: Ledger) -> Row:
+    """A row of a table in memory: a dictionary, a text, (text, label) or (text, text2, label).
+
+    Raises:
+        DataError E107: it is none of these.
+    """
+    if isinstance(item, Mapping):
+        return _row(where, item, ledger)
+    if isinstance(item, list | tuple) and 2 <= len(item) <= 3:
+        names = ("text", "label") if len(item) == 2 else ("text", "text2", "label")
+        return _row(where, dict(zip(names, item, strict=True)), ledger)
+    if isinstance(item, str):
+        return _row(where, {"text": item}, ledger)
+    raise DataError("E107", kind=type(item).__name__)
 
 
 def guess_text_column(rows: Sequence[Mapping[str, Any]], where: str) -> str:
@@ -203,20 +221,6 @@ def _parquet_rows(source: Source) -> Iterator[Row]:
                 yield Row(_("{name}, row {number}").format(name=source.name, number=number), fields)
     except (ArrowException, *UNREADABLE) as error:
         raise DataError("E110", path=source.name, problem=error) from None
-
-
-def _rows_in_memory(source: Any, ledger: Ledger) -> Iterator[Row]:
-    for number, item in enumerate(source, 1):
-        where = _("row {number}").format(number=number)
-        if isinstance(item, Mapping):
-            yield _row(where, item, ledger)
-        elif isinstance(item, list | tuple) and 2 <= len(item) <= 3:
-            names = ("text", "label") if len(item) == 2 else ("text", "text2", "label")
-            yield _row(where, dict(zip(names, item, strict=True)), ledger)
-        elif isinstance(item, str):
-            yield _row(where, {"text": item}, ledger)
-        else:
-            raise DataError("E107", kind=type(item).__name__)
 
 
 def _row(where: str, fields: Mapping[str, Any], ledger: Ledger) -> Row:

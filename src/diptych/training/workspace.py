@@ -67,7 +67,7 @@ class Workspace:
 
     @property
     def tokenizer(self) -> Path:
-        """The tokenizer that the run began with: learning it again need not give the same one."""
+        """The tokenizer that the run began with: the weights speak its numbers, and learning it again takes time."""
         return self.inner / "tokenizer"
 
     @property

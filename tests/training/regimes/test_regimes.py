@@ -48,6 +48,14 @@ def test_a_head_that_shares_the_embedding_leaves_it_frozen(run, setting):
     assert made.net.heads["lm"].weight_VD is made.net.body.embedding.tokens.weight
 
 
+def test_a_module_of_the_body_inside_a_head_stays_frozen_too(setting):
+    made = setting("classification")
+    made.net.heads["classes"].borrowed = made.net.body.layers[0]
+    Frozen(Plain()).prepare(made.net, made.task)
+    assert not any(parameter.requires_grad for parameter in made.net.body.parameters())
+    assert made.net.heads["classes"].output.weight.requires_grad
+
+
 def test_a_head_with_no_weight_of_its_own_is_refused_not_trained_in_vain(run):
     with pytest.raises(TrainingError) as caught:
         run("causal-lm", steps=3, regime=("frozen",))
@@ -113,6 +121,20 @@ def test_regimes_compose_by_wrapping_in_either_order(order, run, setting):
     assert changed and all(key.startswith("heads.") for key in changed)
     assert counting.steps == 5 and counting.log == ["prepare", "finish"]
     assert regime.state() == {"counted": 5}
+
+
+def test_the_key_of_all_chance_in_a_step_is_the_seed_and_the_step(run, heard, killed, tmp_path):
+    keys = []
+
+    class Spy(Plain):
+        def step(self, net, task, batches, seed):
+            keys.append(seed)
+            return super().step(net, task, batches, seed)
+
+    with pytest.raises(killed):
+        run("causal-lm", steps=6, seed=7, regime=Spy(), folder=tmp_path, checkpoint_steps=2, listener=heard(3))
+    run("causal-lm", steps=6, seed=7, regime=Spy(), folder=tmp_path, resume=True)
+    assert keys == [(7, step) for step in (0, 1, 2, 2, 3, 4, 5)]
 
 
 def test_what_a_regime_keeps_comes_back_from_the_checkpoint(run, heard, killed, tmp_path):

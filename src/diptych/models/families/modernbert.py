@@ -56,8 +56,6 @@ def _reader(make: Any, family: str, extra: int) -> Any:
         refuse(family, hf, attention_bias=False, mlp_bias=False, norm_bias=False, classifier_bias=False, decoder_bias=True)
         activation = hf.get("hidden_activation", "gelu")
         refuse(family, {"classifier_activation": hf.get("classifier_activation", "gelu")}, classifier_activation=activation)
-        if "ModernBertForSequenceClassification" in (hf.get("architectures") or ()):
-            refuse(family, hf, classifier_pooling="cls")
         rope = hf.get("rope_parameters") or {}
         full, near = rope.get("full_attention") or {}, rope.get("sliding_attention") or {}
         for kind in (full, near):
@@ -79,6 +77,7 @@ def _reader(make: Any, family: str, extra: int) -> Any:
             attention_dropout=hf.get("attention_dropout", 0.0),
             initializer_range=hf.get("initializer_range", 0.02),
             is_tied=hf.get("tie_word_embeddings", True),
+            pooling="mean" if hf.get("classifier_pooling") == "mean" else "first",
             labels=read_labels(hf),
             token_ids=read_token_ids(hf),
         )
@@ -122,7 +121,7 @@ def _writer(model_type: str, extra: int) -> Any:
             "mlp_dropout": config.dropout,
             "embedding_dropout": config.dropout,
             "attention_dropout": config.attention_dropout,
-            "classifier_pooling": "cls",
+            "classifier_pooling": "mean" if config.pooling == "mean" else "cls",
             # Left out, it would be a number beyond a small vocabulary, and transformers could not open the folder.
             "pad_token_id": -1,
             **common_config(config),
