@@ -264,7 +264,6 @@ _PROBLEMS = {
     "list_type": mark("Input should be a valid list"),
     "tuple_type": mark("Input should be a valid tuple"),
     "dict_type": mark("Input should be a valid dictionary"),
-    "tuple_type": mark("Input should be a valid list"),
     "finite_number": mark("Input should be a finite number"),
     "missing": mark("a value is missing"),
     "model_type": mark("Input should be a valid dictionary or instance of {class_name}"),

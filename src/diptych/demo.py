@@ -37,7 +37,7 @@ T = TypeVar("T", Pretrained, Finetuned)
 NUM_LABELLED = 600
 """Labelled reviews that the Chinese models may learn from: labels are what is scarce."""
 NUM_TEST = 3000
-SHARES = {"gpt": 0.16, "bert": 0.52, "minilm": 0.14}
+SHARES = {"gpt": 0.2, "bert": 0.5, "minilm": 0.14}
 """Of the demo's minutes, how much each pretraining takes; fine-tuning and reading take the rest."""
 
 
@@ -147,7 +147,7 @@ def _two_examples() -> list[str]:
     caveats = []
     try:
         texts, labels = ["I loved this movie!", "This movie was terrible."], [1, 0]
-        recipe = build({"model": {"base": "minilm"}, "task": {"name": "classification"}, "train": {"epochs": 12.0}})
+        recipe = build({"model": {"base": "minilm"}, "task": {"name": "classification"}, "train": {"epochs": 20.0, "lr": 3e-4}})
         done = finetune_recipe(recipe, list(zip(texts, labels, strict=True)), listener=display("quiet"))
         (answer,) = done.model.predict("This movie is great.")
         print(f"  This movie is great. → {answer.label} ({answer.probability:.2f})")
@@ -167,7 +167,7 @@ def _gpt(out: Path, minutes: float) -> Pretrained:
     recipe = build(
         {
             "model": {"preset": "gpt-mini", "sizes": {"context_length": 128}, "tokenizer": {"vocab_size": 4096}},
-            "task": {"name": "causal-lm"},
+            "task": {"name": "causal-lm", "held_out": 0.02},
             "train": {"minutes": minutes, "evaluations": 3},
             "run": {"out": str(out / "gpt")},
         }
@@ -206,7 +206,7 @@ def _chinese(out: Path, minutes: float, ledger: Ledger) -> tuple[list[System], F
             {
                 "model": base,
                 "task": {"name": "classification"},
-                "train": {"epochs": 6.0, "lr": 5e-4, "evaluations": 0},
+                "train": {"epochs": 6.0, "lr": 1e-3, "evaluations": 0},
                 "run": {"out": str(out / name)},
             }
         )
@@ -248,8 +248,8 @@ def _minilm(out: Path, minutes: float) -> tuple[str, list[tuple[str, float]]]:
         recipe = build(
             {
                 "model": {"base": "minilm"},
-                "task": {"name": "masked-lm", "nsp": False},
-                "train": {"minutes": minutes, "batch_size": 2, "evaluations": 2},
+                "task": {"name": "masked-lm", "nsp": False, "mask_rate": 0.3, "held_out": 0.01},
+                "train": {"minutes": minutes, "batch_size": 1, "evaluations": 2},
                 "run": {"out": str(out / "minilm-fills")},
             }
         )

@@ -206,7 +206,7 @@ CATALOGUE: dict[str, Message] = {
     ),
     "E307": Message(
         mark("The weights of GPT-3 were never published; nobody can load them."),
-        mark("Take smollm2 (an installed decoder), any GPT-2 or Qwen3 folder, or pretrain a gpt-mini of your own."),
+        mark("Take any GPT-2 or Qwen3 folder, or pretrain a gpt-mini of your own."),
     ),
     "E308": Message(
         mark("{name} is neither a model folder nor the name of an installed model or a preset. {hint}"),

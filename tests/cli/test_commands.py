@@ -211,7 +211,7 @@ class TestUse:
         expected = dt.load(tmp_path / "pairs").predict([(f"left {number}", f"右边 {number % 2}") for number in range(12)])
         assert [row["text"] for row in found][:2] == [["left 0", "右边 0"], ["left 1", "右边 1"]]
         assert [(row["label"], row["probability"]) for row in found] == [(each.label, round(each.probability, 6)) for each in expected]
-        (tmp_path / "halves.csv").write_text("sentence1\nleft 1\nleft 2 and more words\n", encoding="utf-8")
+        (tmp_path / "halves.csv").write_text("id,sentence1\n1,left 1\n2,left 2\n", encoding="utf-8")
         assert 'no column "sentence2"' in diptych("predict", "pairs", "--file", "halves.csv", "--text", "sentence1").err
 
     def test_predict_misses_a_column_that_is_not_there(self, diptych: Diptych, models: dict[str, Path], table: Path) -> None:

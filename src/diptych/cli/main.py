@@ -51,7 +51,7 @@ def demo(
     out: Annotated[str, typer.Option(help="Where the demo's models and report go.")] = "diptych-demo",
     minutes: Annotated[float, typer.Option(help="About how long it may take.")] = 7.0,
 ) -> None:
-    """The main job on embedded data: a GPT, a Chinese BERT, an English BERT; about eight minutes, no network."""
+    """The main job on embedded data: a GPT, a Chinese BERT, an English BERT; less than ten minutes, no network."""
     from diptych.demo import run_demo
 
     run_demo(out, minutes)

@@ -25,6 +25,8 @@ BPE_SPLIT = (
 UNIGRAM_SPLIT = r"▁*[\u3400-\u9fff\uf900-\ufaff]{1,16}|▁*[^\W\d_\u3400-\u9fff\uf900-\ufaff▁]+|\d|▁*[^\s\w▁]+|▁+"
 UNIGRAM_CHARS = 5_000_000
 """Unigram weighs every way to cut the text again and again: so much of it is learnt from, a minute or two of work."""
+SEEN_TWICE = 2
+"""A pair that occurs once is no pattern: joined, a small text would become one long token that nothing else contains."""
 MOST_CHARACTERS = 10_000
 """So many different ones, or fewer, has nearly every text."""
 WORD_START = "\ue000"
@@ -83,6 +85,7 @@ def _learn_bpe(texts: _Texts, vocab_size: int, names: Sequence[str], lower: Any)
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
+        min_frequency=SEEN_TWICE,
         special_tokens=list(names),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         max_token_length=24,
@@ -104,7 +107,9 @@ def _learn_wordpiece(texts: _Texts, vocab_size: int, names: Sequence[str], *, lo
     learner.pre_tokenizer = pre_tokenizers.Sequence([backend.pre_tokenizer, mark])
     # Every character takes a place, and another one with its mark; neither is a piece that is longer. The mark comes first, so
     # that of two pairs that are as frequent the one at the beginning of a word is joined first.
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size + 2 * MOST_CHARACTERS, special_tokens=[WORD_START], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size + 2 * MOST_CHARACTERS, min_frequency=SEEN_TWICE, special_tokens=[WORD_START], show_progress=False
+    )
     learner.train_from_iterator(texts, trainer)
     numbers = learner.get_vocab()
     learnt = sorted(numbers, key=numbers.__getitem__)

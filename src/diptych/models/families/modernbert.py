@@ -77,7 +77,8 @@ def _reader(make: Any, family: str, extra: int) -> Any:
             attention_dropout=hf.get("attention_dropout", 0.0),
             initializer_range=hf.get("initializer_range", 0.02),
             is_tied=hf.get("tie_word_embeddings", True),
-            pooling="mean" if hf.get("classifier_pooling") == "mean" else "first",
+            # A decoder's config may name it too, and transformers judges by the last token all the same.
+            pooling="mean" if family == "modernbert" and hf.get("classifier_pooling") == "mean" else "first",
             labels=read_labels(hf),
             token_ids=read_token_ids(hf),
         )
