@@ -16,7 +16,7 @@ NOISE = ("Warning", "warn", "Traceback", "Glyph", "FutureWarning", "site-package
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -82,7 +82,7 @@ def test_a_closed_pipe_ends_a_command_quietly(models: dict[str, Path], table: Pa
     process.stdout.close()
     error = process.stderr.read().decode()
     process.stderr.close()
-    assert process.wait(timeout=60) in (0, 1, 141) and error == ""
+    assert process.wait(timeout=240) in (0, 1, 141) and error == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for a process alone")
@@ -97,7 +97,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(corpus: Path, tiny: list[str], tmp_p
         if line.startswith("step "):
             break
     process.send_signal(signal.SIGINT)
-    _out, error = process.communicate(timeout=60)
+    _out, error = process.communicate(timeout=240)
     lines += error.splitlines()
     assert process.returncode == 130, lines
     assert any("diptych pretrain bert/diptych/recipe.yaml --resume" in line for line in lines)

@@ -70,6 +70,7 @@ def run_commands(code: str) -> None:
         assert not end.value.code, line
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize("block", listings())
 def test_a_block_runs_and_prints_what_the_page_says(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
