@@ -32,14 +32,14 @@ test-all: $(STAMP)  ## all tests, trainings and peers included
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)  ## ruff, pyright, import-linter
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 
 format: $(STAMP)  ## write the code the way it is written here
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks tools
+	$(BIN)/ruff format src tests benchmarks tools
 
 bench: $(STAMP)  ## speed beside transformers, in one run
 	$(BIN)/python benchmarks/training_speed.py

@@ -53,6 +53,8 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
         filled["lr"] = float(f"{_usual_lr(recipe, net.config):.2g}")
     if train.evaluations is None:
         filled["evaluations"] = 10 if is_pretraining else 4
+    if train.patience is None and not is_pretraining:
+        filled["patience"] = 3
     if train.dropout is None:
         filled["dropout"] = 0.0 if is_pretraining else 0.1
     run = recipe.run
