@@ -76,7 +76,8 @@ def pretrain(base: str | Path, text: Any, *, task: str | None = None, verbose: b
 def finetune(base: str | Path, data: Any, *, task: str | None = None, verbose: bool = False, **settings: Any) -> Model:
     """Train a model for a task: on a table of labelled texts, or on plain sentences to go on writing like them.
 
-    Two rows are enough to run; what they cannot tell is said by `finetuned`, the attribute with outcome and scores.
+    Two rows are enough to run; what they cannot tell is said by `finetuned`, the attribute with outcome and scores (for plain
+    sentences `pretrained`, since that is what it is).
     """
     name = task or ("classification" if _is_table(data) else panel_task(base))
     if name in PRETRAINING:

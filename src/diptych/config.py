@@ -102,8 +102,8 @@ class TrainSettings(Settings):
     evaluations: int | None = Field(default=None, ge=0)
     """How often the held-out part is looked at, spread over the budget; None is 10 in pretraining and 4 in fine-tuning."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop when this many evaluations in a row brought nothing better, and keep the best; None is 3 in fine-tuning, and never
-    stops early in pretraining."""
+    """Stop when this many evaluations in a row brought nothing better, and keep the best; a run that reaches its end keeps its
+    last state unless that is worse beyond the standard error. None is 3 in fine-tuning, and never stops early in pretraining."""
 
     @model_validator(mode="before")
     @classmethod

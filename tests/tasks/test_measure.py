@@ -9,7 +9,7 @@ from diptych.ledger import Ledger
 from diptych.tasks.causal_lm import CausalLM, CausalLMSettings
 from diptych.tasks.classification import Classification, ClassificationSettings
 from diptych.tasks.masked_lm import MaskedLM, MaskedLMSettings
-from diptych.tasks.measure import by_tokens, measure
+from diptych.tasks.measure import Measured, by_tokens, measure
 from diptych.tasks.tables import LabelledRow
 from diptych.tasks.task import Place
 
@@ -128,3 +128,9 @@ def test_groups_hold_every_place_in_order_and_no_more_tokens_than_they_may(setti
     assert [place for group in groups for place in group] == places
     for group in groups:
         assert len(group) == 1 or sum(examples.num_tokens(place.index) for place in group) <= limit
+
+
+def test_the_standard_error_is_that_of_a_mean_where_every_example_counts_once() -> None:
+    values = np.random.default_rng(0).normal(2.0, 0.5, 400)
+    measured = Measured(np.arange(400), {"errors": values}, {"errors": np.ones(400, np.int64)}, 400)
+    assert measured.standard_error("errors") == pytest.approx(values.std() / 20)

@@ -172,6 +172,16 @@ def test_the_weights_that_are_restored_are_those_of_the_best_step(run, same_bits
     same_bits(done.net, run("causal-lm", steps=done.outcome.best_step, **settings).net)
 
 
+def test_a_run_that_reaches_its_end_goes_back_only_where_the_end_is_worse_beyond_chance(run, same_bits):
+    settings = {"steps": 12, "schedule": "constant", "warmup": 0.0}
+    bad = run("causal-lm", lr=2.0, evaluations=12, patience=99, **settings)
+    assert bad.outcome.stopped == "budget" and bad.outcome.best_step < 12
+    same_bits(bad.net, run("causal-lm", lr=2.0, **{**settings, "steps": bad.outcome.best_step}).net)
+    fine = run("classification", lr=1e-4, evaluations=12, patience=99, **settings)
+    assert fine.outcome.stopped == "budget"
+    same_bits(fine.net, run("classification", lr=1e-4, **settings).net)
+
+
 def test_without_patience_a_run_goes_to_the_end_and_keeps_its_last_weights(run, same_bits):
     settings = {"steps": 12, "lr": 0.3, "schedule": "constant", "warmup": 0.0}
     done = run("causal-lm", evaluations=12, **settings)

@@ -31,6 +31,11 @@ class Measured:
         count = self.counts[term].sum()
         return float(self.totals[term].sum() / count) if count else float("nan")
 
+    def standard_error(self, term: str) -> float:
+        """Of `mean`, as a ratio of sums over examples drawn at random (Cochran 1977, eq. 6.13)."""
+        rest = self.totals[term] - self.mean(term) * self.counts[term]
+        return float(np.sqrt(np.square(rest).sum()) / max(1, self.counts[term].sum()))
+
 
 def measure(
     net: Any, task: Task, examples: Examples, *, batch_tokens: int = 8192, max_tokens: int | None = None, seed: int = 0

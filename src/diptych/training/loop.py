@@ -82,6 +82,8 @@ class _State:
     best: float | None = None
     best_step: int | None = None
     waited: int = 0
+    is_behind: bool = False
+    """Whether the last look was worse than the best by more than its standard error."""
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)
@@ -177,7 +179,9 @@ class _Run:
                 break
             self._save_if_due()
         self._log(None, 0)
-        if self.outcome.stopped != "interrupted" and self.best_weights is not None:
+        # A schedule that ran to its end is worth more than a lucky look on the way: the best comes back only if it is better.
+        goes_back = self.outcome.stopped == "early" or (self.outcome.stopped == "budget" and state.is_behind)
+        if goes_back and self.best_weights is not None:
             restore_weights(self.net, self.best_weights)
         else:
             self._save()
@@ -278,6 +282,7 @@ class _Run:
         if patience is None or self.task.watched not in terms:
             return False
         value, state = terms[self.task.watched], self.state
+        state.is_behind = state.best is not None and value > state.best + measured.standard_error(self.task.watched)
         if state.best is None or value < state.best:
             state.best, state.best_step, state.waited = value, state.step, 0
             self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights(self.net).items()}
