@@ -55,6 +55,8 @@ def run_demo(out: str | Path = "diptych-demo", minutes: float = 7.0) -> Path:
     gpt = _gpt(out, minutes * SHARES["gpt"])
     samples.append(("This is an example of GPT", gpt.model.generate("This is an example of GPT", 60, temperature=0.6)))
     _show_text(*samples[-1])
+    samples.append(("The for statement is used to", gpt.model.generate("The for statement is used to", 60, temperature=0.6)))
+    _show_text(*samples[-1])
     guesses.append(_next_words(gpt.model, "This is an example of GPT"))
     _say(_("3. A Chinese BERT on reviews: pretrained without labels, fine-tuned on a few with labels"))
     systems, finetuned, filled = _chinese(out, minutes * SHARES["bert"], ledger)

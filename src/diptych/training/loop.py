@@ -288,7 +288,7 @@ class _Run:
             self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights(self.net).items()}
             return False
         state.waited += 1
-        if state.waited >= patience:
+        if state.waited >= patience and self._spent() < 1:
             self.listener.tell({"kind": "stopped early", "step": state.step, "patience": patience})
             return True
         return False
