@@ -11,8 +11,7 @@ from diptych.models.families.family import (
     both,
     common_config,
     read_activation,
-    read_labels,
-    read_token_ids,
+    read_common,
     refuse,
 )
 
@@ -35,7 +34,6 @@ def shape(**sizes: Any) -> ModelConfig:
 def _read(hf: Mapping[str, Any]) -> ModelConfig:
     refuse("bert", hf, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
     return shape(
-        vocab_size=hf["vocab_size"],
         hidden_size=hf["hidden_size"],
         num_layers=hf["num_hidden_layers"],
         num_heads=hf["num_attention_heads"],
@@ -46,10 +44,7 @@ def _read(hf: Mapping[str, Any]) -> ModelConfig:
         norm_eps=hf.get("layer_norm_eps", 1e-12),
         dropout=hf.get("hidden_dropout_prob", 0.1),
         attention_dropout=hf.get("attention_probs_dropout_prob", 0.1),
-        initializer_range=hf.get("initializer_range", 0.02),
-        is_tied=hf.get("tie_word_embeddings", True),
-        labels=read_labels(hf),
-        token_ids=read_token_ids(hf),
+        **read_common(hf),
     )
 
 

@@ -142,13 +142,6 @@ def read_activation(family: str, hf: Mapping[str, Any], name: str, usual: str) -
     return ACTIVATION[theirs]
 
 
-def read_labels(hf: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the classes in a Hugging Face config, in their order."""
-    names = hf.get("id2label") or {}
-    ordered = tuple(str(names[key]) for key in sorted(names, key=int))
-    return ordered or tuple(f"LABEL_{number}" for number in range(int(hf.get("num_labels") or 0)))
-
-
 def common_config(config: ModelConfig) -> dict[str, Any]:
     """What every Hugging Face config says alike."""
     ids = {f"{role}_token_id": number for role, number in config.token_ids}
@@ -166,7 +159,29 @@ def common_config(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def read_token_ids(hf: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+def read_common(hf: Mapping[str, Any], *, is_tied: bool = True) -> dict[str, Any]:
+    """What `common_config` writes, read back from any Hugging Face config.
+
+    Args:
+        is_tied: what the family takes for granted where its config does not say.
+    """
+    return {
+        "vocab_size": hf["vocab_size"],
+        "initializer_range": hf.get("initializer_range", 0.02),
+        "is_tied": hf.get("tie_word_embeddings", is_tied),
+        "labels": _labels(hf),
+        "token_ids": _token_ids(hf),
+    }
+
+
+def _labels(hf: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the classes in a Hugging Face config, in their order."""
+    names = hf.get("id2label") or {}
+    ordered = tuple(str(names[key]) for key in sorted(names, key=int))
+    return ordered or tuple(f"LABEL_{number}" for number in range(int(hf.get("num_labels") or 0)))
+
+
+def _token_ids(hf: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     """The special tokens that a Hugging Face config names."""
     roles = ("pad", "bos", "eos", "cls", "sep")
     numbers = ((role, hf.get(f"{role}_token_id")) for role in roles)

@@ -11,8 +11,7 @@ from diptych.models.families.family import (
     both,
     common_config,
     read_activation,
-    read_labels,
-    read_token_ids,
+    read_common,
     refuse,
 )
 
@@ -26,7 +25,6 @@ def shape(**sizes: Any) -> ModelConfig:
 def _read(hf: Mapping[str, Any]) -> ModelConfig:
     refuse("gpt2", hf, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     return shape(
-        vocab_size=hf["vocab_size"],
         hidden_size=hf["n_embd"],
         num_layers=hf["n_layer"],
         num_heads=hf["n_head"],
@@ -36,10 +34,7 @@ def _read(hf: Mapping[str, Any]) -> ModelConfig:
         norm_eps=hf.get("layer_norm_epsilon", 1e-5),
         dropout=hf.get("resid_pdrop", 0.1),
         attention_dropout=hf.get("attn_pdrop", 0.1),
-        initializer_range=hf.get("initializer_range", 0.02),
-        is_tied=hf.get("tie_word_embeddings", True),
-        labels=read_labels(hf),
-        token_ids=read_token_ids(hf),
+        **read_common(hf),
     )
 
 

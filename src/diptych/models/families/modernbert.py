@@ -16,8 +16,7 @@ from diptych.models.families.family import (
     both,
     common_config,
     read_activation,
-    read_labels,
-    read_token_ids,
+    read_common,
     refuse,
 )
 
@@ -61,7 +60,6 @@ def _reader(make: Any, family: str, extra: int) -> Any:
         for kind in (full, near):
             refuse(family, kind, rope_type="default")
         return make(
-            vocab_size=hf["vocab_size"],
             hidden_size=hf["hidden_size"],
             num_layers=hf["num_hidden_layers"],
             num_heads=hf["num_attention_heads"],
@@ -75,12 +73,9 @@ def _reader(make: Any, family: str, extra: int) -> Any:
             global_every=_global_every(family, hf),
             dropout=hf.get("mlp_dropout", 0.0),
             attention_dropout=hf.get("attention_dropout", 0.0),
-            initializer_range=hf.get("initializer_range", 0.02),
-            is_tied=hf.get("tie_word_embeddings", True),
             # A decoder's config may name it too, and transformers judges by the last token all the same.
             pooling="mean" if family == "modernbert" and hf.get("classifier_pooling") == "mean" else "first",
-            labels=read_labels(hf),
-            token_ids=read_token_ids(hf),
+            **read_common(hf),
         )
 
     return read

@@ -16,8 +16,7 @@ from diptych.models.families.family import (
     both,
     common_config,
     read_activation,
-    read_labels,
-    read_token_ids,
+    read_common,
 )
 
 
@@ -47,7 +46,6 @@ def _read(hf: Mapping[str, Any]) -> ModelConfig:
     if hf.get("use_sliding_window") or "sliding_attention" in (hf.get("layer_types") or ()):
         raise ModelError("E304", feature=_("a sliding window"), family="qwen3")
     return shape(
-        vocab_size=hf["vocab_size"],
         hidden_size=hf["hidden_size"],
         num_layers=hf["num_hidden_layers"],
         num_heads=hf["num_attention_heads"],
@@ -60,10 +58,7 @@ def _read(hf: Mapping[str, Any]) -> ModelConfig:
         rope_theta=float(rope.get("rope_theta") or hf.get("rope_theta") or 10_000.0),
         has_attention_bias=hf.get("attention_bias", False),
         attention_dropout=hf.get("attention_dropout", 0.0),
-        initializer_range=hf.get("initializer_range", 0.02),
-        is_tied=hf.get("tie_word_embeddings", False),
-        labels=read_labels(hf),
-        token_ids=read_token_ids(hf),
+        **read_common(hf, is_tied=False),
     )
 
 
