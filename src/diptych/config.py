@@ -19,8 +19,8 @@ from diptych.messages import _, mark
 
 T = TypeVar("T", bound="Settings")
 Share = Annotated[float, Field(ge=0, lt=1)]
-Names = Annotated[list[str], WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})]
-"""A list of names, or some in a row with commas between them."""
+Named = Annotated[list[Any], WithJsonSchema({"anyOf": [{"type": "array"}, {"type": "object"}, {"type": "string"}]})]
+"""A list of names, each bare or with settings beside it: [frozen, {name: lora, rank: 8}]; `named` reads its short forms."""
 
 
 class Settings(BaseModel):
@@ -97,8 +97,9 @@ class TrainSettings(Settings):
     """Gradients longer than this are shortened to it; 0 leaves them alone."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """None is 0 in pretraining, where text is rarely seen twice, and 0.1 in fine-tuning."""
-    regime: Names = []
-    """Wrappers of the plain step, outermost last: `frozen` trains the heads alone."""
+    regime: Named = []
+    """Wrappers of the plain step, outermost last, each a name or its settings: `[{name: distilled, teacher: my-bert}, lora]`.
+    What a regime can be told lies beside it; `recipe.build` checks it."""
     evaluations: int | None = Field(default=None, ge=0)
     """How often the held-out part is looked at, spread over the budget; None is 10 in pretraining and 4 in fine-tuning."""
     patience: int | None = Field(default=None, ge=1)
@@ -111,10 +112,8 @@ class TrainSettings(Settings):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        if isinstance(data.get("regime"), str):
-            data["regime"] = [name.strip() for name in data["regime"].split(",") if name.strip()]
-        if isinstance(data.get("regime"), list):
-            data["regime"] = [name for name in data["regime"] if name != "plain"]
+        regimes = named(data.get("regime", []))
+        data["regime"] = [each for each in regimes if each != "plain"] if isinstance(regimes, list) else regimes
         if isinstance(data.get("betas"), list):
             data["betas"] = tuple(data["betas"])
         return data
@@ -158,6 +157,22 @@ def parse(schema: type[T], data: Mapping[str, Any], *, where: str) -> T:
         raise _friendly(schema, error, where) from None
 
 
+def named(value: Any) -> Any:
+    """The short forms of a list of names with settings, as that list: "frozen,lora", or {lora: {rank: 8}}.
+
+    A name whose settings are none but itself is the bare name; what is none of the forms stays as it is.
+    """
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    if isinstance(value, Mapping) and "name" not in value:
+        value = [{"name": name, **(settings or {})} for name, settings in value.items() if isinstance(settings or {}, Mapping)]
+    elif isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value
+    return [each["name"] if isinstance(each, Mapping) and list(each) == ["name"] else each for each in value]
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
@@ -185,8 +200,10 @@ def to_yaml(data: Mapping[str, Any]) -> str:
 def apply_sets(data: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
     """`data` with each `part.name=value` of `sets` written over it; values are read as YAML.
 
+    Of a list of things with names, a path goes through the one of that name: `train.regime.lora.rank=4`.
+
     Raises:
-        RecipeError E404: one has no `=`, or goes through a value that is no mapping.
+        RecipeError E404: one has no `=`, or goes through a value that is neither mapping nor such a list.
     """
     result: dict[str, Any] = _deep_copy(data)
     for item in sets:
@@ -194,13 +211,13 @@ def apply_sets(data: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
         names = path.strip().split(".")
         if not equals or not all(names):
             raise RecipeError("E404", item=item)
-        place = result
+        place: Any = result
         for name in names[:-1]:
-            if place.get(name) is None:
-                place[name] = {}
-            place = place[name]
-            if not isinstance(place, dict):
+            place = _within(place, name)
+            if not isinstance(place, dict | list):
                 raise RecipeError("E404", item=item)
+        if isinstance(place, list):
+            raise RecipeError("E404", item=item)
         try:
             place[names[-1]] = yaml.load(value, Loader=_Loader)
         except (yaml.YAMLError, ValueError):
@@ -286,5 +303,22 @@ def _known_keys(schema: type[BaseModel], path: list[str]) -> list[str]:
     return list(schema.model_fields)
 
 
+def _within(place: dict[str, Any] | list[Any], name: str) -> Any:
+    """What `place` holds under a name, made where it holds nothing: the value of a key, or the settings of a thing in a list."""
+    if isinstance(place, list):
+        for number, each in enumerate(place):
+            if each == name:
+                place[number] = {"name": name}
+            if isinstance(place[number], dict) and place[number].get("name") == name:
+                return place[number]
+        place.append({"name": name})
+        return place[-1]
+    if place.get(name) is None:
+        place[name] = {}
+    return place[name]
+
+
 def _deep_copy(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_deep_copy(each) for each in value]
     return {k: _deep_copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value

@@ -28,6 +28,7 @@ from diptych.running import (
     languages_of,
     load_model,
     next_steps,
+    regime_of,
     resolve,
     sample_of,
     set_dropout,
@@ -39,7 +40,6 @@ from diptych.tasks.tables import Columns, LabelledRow, digest, drop_duplicates, 
 from diptych.text.tokenizer import Tokenizer
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
-from diptych.training.regimes import compose
 from diptych.training.workspace import Workspace, check_free, kept_tokenizer
 
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
@@ -209,7 +209,7 @@ def _train(
     set_dropout(net, recipe.train)
     net.to(runtime.device(recipe.run.device))
     plan = replace(training_plan(recipe, workspace), data=digest(parts.train))
-    net, outcome = train(net, task, examples, dev, compose(recipe.train.regime), plan, tell, resume=resume)
+    net, outcome = train(net, task, examples, dev, regime_of(recipe, tokenizer), plan, tell, resume=resume)
     model = Model(net, tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "finetune")})

@@ -26,6 +26,7 @@ from diptych.running import (
     languages_of,
     load_model,
     next_steps,
+    regime_of,
     resolve,
     sample_of,
     set_dropout,
@@ -40,7 +41,6 @@ from diptych.text.shards import TokenShards, cached_shards
 from diptych.text.tokenizer import Tokenizer
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
-from diptych.training.regimes import compose
 from diptych.training.workspace import Workspace, check_free, kept_tokenizer
 
 
@@ -193,7 +193,7 @@ def _train(
         }
     )
     plan = replace(training_plan(recipe, workspace), data=tokens.train.fingerprint)
-    net, outcome = train(net, task, examples, held_out, compose(recipe.train.regime), plan, tell, resume=resume)
+    net, outcome = train(net, task, examples, held_out, regime_of(recipe, model.tokenizer), plan, tell, resume=resume)
     model = Model(net, model.tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "pretrain")})

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diptych.config import ModelSettings, RunSettings, Settings, TrainSettings, apply_sets, nearest, parse, read_yaml
+from diptych.config import ModelSettings, RunSettings, Settings, TrainSettings, apply_sets, named, nearest, parse, read_yaml
 from diptych.errors import RecipeError
 from diptych.messages import _
 from diptych.tasks import TASKS, task_class
+from diptych.training import regimes
 
 PARTS = ("model", "task", "train", "run")
 ALTERNATIVES = (("model", ("preset", "base")), ("train", ("steps", "epochs", "tokens", "minutes")))
@@ -35,7 +36,7 @@ def build(data: Mapping[str, Any], *, where: str | None = None) -> Recipe:
     """Check a mapping of the four parts.
 
     Raises:
-        RecipeError E402, E403, E405, E406: what is wrong, where, and the nearest known name.
+        RecipeError E402, E403, E405, E406, E407: what is wrong, where, and the nearest known name.
     """
     where = where or _("the command line")
     for part in data:
@@ -53,6 +54,8 @@ def build(data: Mapping[str, Any], *, where: str | None = None) -> Recipe:
     parts: dict[str, Any] = {}
     for part, kind in (("model", ModelSettings), ("task", schema), ("train", TrainSettings), ("run", RunSettings)):
         parts[part] = parse(kind, data.get(part) or {}, where=f"{where}: {part}")
+    checked = [regimes.settings_of(each, where=where) for each in parts["train"].regime]
+    parts["train"] = parts["train"].model_copy(update={"regime": named([each.model_dump() for each in checked])})
     return Recipe.model_construct(**parts)
 
 
@@ -80,8 +83,14 @@ def schema() -> dict[str, Any]:
         "train": TrainSettings.model_json_schema(ref_template="#/$defs/{model}"),
         "run": RunSettings.model_json_schema(ref_template="#/$defs/{model}"),
     }
+    wrappers = [regimes.regime_class(name).Settings.model_json_schema(ref_template="#/$defs/{model}") for name in regimes.REGIMES]
+    for wrapper in wrappers:
+        wrapper["required"] = sorted({"name", *wrapper.get("required", [])})
+    listed = {"type": "array", "items": {"anyOf": [{"type": "string"}, *wrappers]}}
+    by_name = {"type": "object", "properties": {name: {"type": "object"} for name in regimes.REGIMES}, "additionalProperties": False}
+    parts["train"]["properties"]["regime"] |= {"anyOf": [listed, by_name, {"type": "string"}]}
     definitions: dict[str, Any] = {}
-    for part in (parts["model"], parts["train"], parts["run"], *tasks):
+    for part in (parts["model"], parts["train"], parts["run"], *tasks, *wrappers):
         definitions.update(part.pop("$defs", {}))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -18,6 +18,7 @@ from diptych.tasks import PRETRAINING
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import language_of
 from diptych.training.loop import Outcome, Plan
+from diptych.training.regimes import Regime, Surroundings, compose, settings_of
 from diptych.training.workspace import Workspace
 
 PRETRAINING_TOKENS = 2048
@@ -64,8 +65,9 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
 
 def _usual_lr(recipe: Recipe, shape: Any) -> float:
     """A peak learning rate that does no harm, for AdamW."""
-    if "frozen" in recipe.train.regime:
-        return 1e-3
+    usual = [lr for each in recipe.train.regime if (lr := settings_of(each).usual_lr) is not None]
+    if usual:
+        return usual[-1]
     is_pretraining, is_fresh = recipe.task.name in PRETRAINING, recipe.model.base is None
     if is_pretraining and is_fresh:
         return (1.5e-3 if shape.norm_place == "pre" else 7e-4) * (256 / shape.hidden_size) ** 0.5
@@ -77,6 +79,11 @@ def _usual_lr(recipe: Recipe, shape: Any) -> float:
 def set_dropout(net: Any, train: TrainSettings) -> None:
     """Give the network the dropout that the recipe asks for; none on attention weights, which would slow them fivefold."""
     net.set_config(dropout=train.dropout or 0.0, attention_dropout=0.0)
+
+
+def regime_of(recipe: Recipe, tokenizer: Tokenizer) -> Regime:
+    """How the recipe's steps are taken, with what its regimes may need besides network and task."""
+    return compose(recipe.train.regime, Surroundings(tokenizer, recipe.model.base, load_model))
 
 
 def training_plan(recipe: Recipe, workspace: Workspace | None) -> Plan:

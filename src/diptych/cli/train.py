@@ -22,6 +22,7 @@ Minutes = Annotated[float | None, typer.Option(help="Train for so many minutes."
 Epochs = Annotated[float | None, typer.Option(help="Train for so many passes over the data.")]
 Steps = Annotated[int | None, typer.Option(help="Train for so many steps.")]
 Task = Annotated[str | None, typer.Option(help="The task; guessed from the base and the data where it is not given.")]
+Regime = Annotated[str | None, typer.Option(help="How it is learnt: names with commas, outermost last (frozen, lora …).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run, or start where there is none.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what lies in --out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print every event as JSON.")]
@@ -36,6 +37,7 @@ def pretrain(
     epochs: Epochs = None,
     steps: Steps = None,
     task: Task = None,
+    regime: Regime = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -55,7 +57,7 @@ def pretrain(
         parts = {"task": {"name": name} if name else {}}
         if source is not None:
             parts["task"]["text"] = source
-    _carry_out(source, sets, parts, start, out, minutes, epochs, steps, resume, overwrite, as_json)
+    _carry_out(source, sets, parts, start, out, minutes, epochs, steps, regime, resume, overwrite, as_json)
 
 
 def finetune(
@@ -69,6 +71,7 @@ def finetune(
     task: Task = None,
     text: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
+    regime: Regime = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -88,7 +91,7 @@ def finetune(
     for name, value in (("text", text), ("label", label)):
         if value is not None:
             parts.setdefault("task", {})[name] = value
-    _carry_out(source, sets, parts, start, out, minutes, epochs, steps, resume, overwrite, as_json)
+    _carry_out(source, sets, parts, start, out, minutes, epochs, steps, regime, resume, overwrite, as_json)
 
 
 def recipe_show(source: Source = None, sets: Sets = None) -> None:
@@ -126,11 +129,13 @@ def _carry_out(
     minutes: float | None,
     epochs: float | None,
     steps: int | None,
+    regime: str | None,
     resume: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     from diptych import api, recipe
+    from diptych.config import named
     from diptych.models.presets import list_presets
     from diptych.training.progress import display
 
@@ -145,6 +150,7 @@ def _carry_out(
         f"{part}.{name}={json.dumps(value, ensure_ascii=False)}" for part, values in parts.items() for name, value in values.items() if file
     ]
     flags += [f"train.{name}={value}" for name, value in budget.items() if value is not None]
+    flags += [f"train.regime={json.dumps(named(regime))}"] if regime is not None else []
     flags += [f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else []
     checked = recipe.load(file, [*flags, *over], None if file else parts)
     listener = display("json" if as_json else "auto")

@@ -3,14 +3,28 @@
 A regime owns the step: it turns the batches of one step into gradients. It never asks which task it trains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
+from diptych.config import Settings
 from diptych.streams import seed_for
 from diptych.tasks.task import Batch, Task
+from diptych.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a regime may need besides network and task, given when regimes are composed; each asks for what it uses."""
+
+    tokenizer: Tokenizer | None = None
+    """The one that the examples were cut by."""
+    base: str | None = None
+    """The folder or name of the model that training starts from; None for fresh weights."""
+    load: Callable[[str], Any] | None = None
+    """A model by folder or name, with `.net` and `.tokenizer`."""
 
 
 @dataclass
@@ -86,11 +100,26 @@ class Plain:
         return net
 
 
-class Wrapper:
-    """A regime around another that passes on what it does not change."""
+class RegimeSettings(Settings):
+    """What every regime's settings begin with; `{name: frozen}`, and what the regime can be told beside it."""
 
-    def __init__(self, inner: Regime) -> None:
+    name: str
+    usual_lr: ClassVar[float | None] = None
+    """The peak learning rate that suits this regime, where it asks for another than plain training."""
+
+
+class Wrapper:
+    """A regime around another that passes on what it does not change.
+
+    `settings` is what the recipe says of it, an object of its `Settings`.
+    """
+
+    Settings: ClassVar[type[RegimeSettings]] = RegimeSettings
+
+    def __init__(self, inner: Regime, settings: Any = None, around: Surroundings | None = None) -> None:
         self.inner = inner
+        self.settings = settings
+        self.around = around or Surroundings()
 
     def prepare(self, net: Any, task: Task) -> Any:
         return self.inner.prepare(net, task)
