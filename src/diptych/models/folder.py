@@ -47,7 +47,15 @@ def read_model(folder: str | Path) -> Network:
         raise ModelError("E312", path=folder / "config.json", problem=_("{name} is missing").format(name=error.args[0])) from None
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError("E312", path=folder / "config.json", problem=error) from None
-    theirs = _read_tensors(folder)
+    return assemble(hf, family, config, _read_tensors(folder), folder)
+
+
+def assemble(hf: Mapping[str, Any], family: Family, config: ModelConfig, theirs: Mapping[str, Tensor], source: Path) -> Network:
+    """The network of a family from tensors under Hugging Face's names, wherever they were kept; each is asked for once.
+
+    Raises:
+        ModelError E316: names are missing or unexpected. E317: a wrong shape.
+    """
     names = {new: old for old, new in family.canonical(theirs).items()}
     names |= {name: twin for twin, name in family.twins.items() if twin in theirs}
     heads = _heads(family, hf, names)
@@ -56,14 +64,14 @@ def read_model(folder: str | Path) -> Network:
         net = Network(config)
         for head in heads:
             net.ensure_head(head)
-    state, used = _gather(family.rules(config, heads), names, theirs, net, folder)
+    state, used = _gather(family.rules(config, heads), names, theirs, net, source)
     unexpected = sorted(set(names) - used - _of_other_heads(family, heads))
     if unexpected:
-        raise ModelError("E316", path=folder, missing="–", unexpected=_few(unexpected))
+        raise ModelError("E316", path=source, missing="–", unexpected=_few(unexpected))
     net.load_state_dict(state, strict=False, assign=True)
     left = [name for name, parameter in net.named_parameters() if parameter.is_meta]
     if left:
-        raise ModelError("E316", path=folder, missing=_few(left), unexpected="–")
+        raise ModelError("E316", path=source, missing=_few(left), unexpected="–")
     return net.eval()
 
 
