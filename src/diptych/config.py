@@ -46,6 +46,8 @@ class ModelSettings(Settings):
     preset: str | None = None
     base: str | None = None
     """A model folder (ours or any Hugging Face folder of a known family) or the name of an installed model."""
+    layers: int | None = Field(default=None, ge=1)
+    """Of a base, keep so many layers, evenly spread, the last among them: where a student begins that is to be distilled."""
     sizes: dict[str, int | float | str | bool | None] = {}
     """Fields of the preset to change, for example {hidden_size: 256, context_length: 128}."""
     tokenizer: TokenizerSettings = TokenizerSettings()
@@ -54,6 +56,8 @@ class ModelSettings(Settings):
     def _one_start(self) -> "ModelSettings":
         if (self.preset is None) == (self.base is None):
             raise ValueError(_("name either a preset (fresh weights) or a base (a folder to start from)"))
+        if self.layers is not None and self.base is None:
+            raise ValueError(_("layers are kept of a base; a preset's number is sizes.num_layers"))
         return self
 
 

@@ -318,6 +318,22 @@ CATALOGUE: dict[str, Message] = {
         mark("{path} was started with other text or other rows."),
         mark("Resume with the data it had, or start anew with --overwrite."),
     ),
+    "E530": Message(
+        mark("The teacher {teacher} knows other labels ({theirs}) than the student is to learn ({ours})."),
+        mark("Fine-tune the teacher on a table with these labels first, or teach by relations alone: soft: 0, relations: 1."),
+    ),
+    "E531": Message(
+        mark("The teacher {teacher} numbers its tokens otherwise than the student."),
+        mark("Start the student from the teacher (model.base), or give it the teacher's tokenizer: model.tokenizer.folder."),
+    ),
+    "E532": Message(
+        mark("The teacher {teacher} has no head that answers: {heads}."),
+        mark("Train it for this task first, or teach by what goes on inside alone: soft: 0, relations: 1."),
+    ),
+    "E533": Message(
+        mark("Teacher and student cannot be compared by {what}; the limit is {limit}."),
+        mark("Leave the setting out, or choose a smaller number that divides the limit."),
+    ),
     # E6xx: generating and predicting
     "E601": Message(
         mark("{name} cannot be {value}."),

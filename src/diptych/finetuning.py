@@ -22,11 +22,11 @@ from diptych.recipe import Recipe
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report
 from diptych.running import (
+    base_model,
     command_of,
     cost_facts,
     interrupted,
     languages_of,
-    load_model,
     next_steps,
     regime_of,
     resolve,
@@ -168,8 +168,8 @@ def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = 
 
 def _start(recipe: Recipe, parts: Parts, task: Any, kept: Tokenizer | None, ledger: Ledger) -> Model:
     """The model to start from: a folder's, or a fresh one with a tokenizer of the training texts."""
-    if recipe.model.base:
-        return load_model(recipe.model.base)
+    if (base := base_model(recipe)) is not None:
+        return base
     settings = recipe.model.tokenizer
     texts = [text for row in parts.train for text in row.texts]
     kind = settings.kind or "wordpiece"

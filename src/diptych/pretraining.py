@@ -20,11 +20,11 @@ from diptych.recipe import Recipe
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report
 from diptych.running import (
+    base_model,
     command_of,
     cost_facts,
     interrupted,
     languages_of,
-    load_model,
     next_steps,
     regime_of,
     resolve,
@@ -83,7 +83,7 @@ def pretrain_recipe(
         check_free(Path(recipe.run.out), resume=resume, overwrite=overwrite)
     task = task_class(recipe.task.name)(recipe.task)
     corpus = open_corpus(recipe, source)
-    base = load_model(recipe.model.base) if recipe.model.base else None
+    base = base_model(recipe)
     show = listener or display()
     ledger = Ledger()
     show.tell({"kind": "stage", "text": _("reading the text")})

@@ -12,6 +12,7 @@ from diptych.installed import find_model
 from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.model import Model
+from diptych.models.depth import keep_layers
 from diptych.models.folder import read_model
 from diptych.recipe import Recipe
 from diptych.tasks import PRETRAINING
@@ -34,6 +35,14 @@ def load_model(name: str | Path) -> Model:
     if any((folder / file).exists() for file in ("tokenizer.json", "vocab.txt", "vocab.json")):
         tokenizer = Tokenizer.load(folder)
     return Model(read_model(folder), tokenizer, folder)
+
+
+def base_model(recipe: Recipe) -> Model | None:
+    """The model that the recipe starts from, with as many of its layers as it asks for; None where it starts anew."""
+    if recipe.model.base is None:
+        return None
+    model = load_model(recipe.model.base)
+    return model if recipe.model.layers is None else Model(keep_layers(model.net, recipe.model.layers), model.tokenizer)
 
 
 def resolve(recipe: Recipe, net: Any) -> Recipe:

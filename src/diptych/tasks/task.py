@@ -95,6 +95,14 @@ class Answers(Protocol):
 
     def logits(self) -> Tensor: ...
 
+    def __len__(self) -> int:
+        """How many targets."""
+        ...
+
+    def __getitem__(self, part: slice) -> "Answers":
+        """The answers at some of the targets."""
+        ...
+
 
 @dataclass
 class Logits:
@@ -107,6 +115,12 @@ class Logits:
 
     def logits(self) -> Tensor:
         return self.logits_MC
+
+    def __len__(self) -> int:
+        return len(self.logits_MC)
+
+    def __getitem__(self, part: slice) -> "Logits":
+        return Logits(self.logits_MC[part])
 
 
 @dataclass
@@ -122,6 +136,12 @@ class Features:
 
     def logits(self) -> Tensor:
         return torch.nn.functional.linear(self.features_MD, self.weight_VD, self.bias_V)
+
+    def __len__(self) -> int:
+        return len(self.features_MD)
+
+    def __getitem__(self, part: slice) -> "Features":
+        return Features(self.features_MD[part], self.weight_VD, self.bias_V)
 
 
 Outputs = Mapping[str, Answers]

@@ -243,6 +243,10 @@ class Tokenizer:
         state = self.backend.to_str() + json.dumps(self.roles, sort_keys=True)
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
+    def is_same(self, other: "Tokenizer") -> bool:
+        """Whether every number means the same token in both, so that a model of the one can read what the other cut."""
+        return self.backend.get_vocab(with_added_tokens=True) == other.backend.get_vocab(with_added_tokens=True)
+
     def unknown_share(self, texts: Iterable[str], ledger: Ledger) -> float:
         """The share of tokens that the vocabulary does not know; above 5 % the ledger says that this is the wrong tokenizer."""
         total = unknown = 0

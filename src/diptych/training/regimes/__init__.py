@@ -9,7 +9,10 @@ from diptych.errors import RecipeError
 from diptych.messages import _
 from diptych.training.regimes.regime import Plain, Regime, Surroundings
 
-REGIMES = {"frozen": "diptych.training.regimes.frozen:Frozen"}
+REGIMES = {
+    "frozen": "diptych.training.regimes.frozen:Frozen",
+    "distilled": "diptych.training.regimes.distilled:Distilled",
+}
 
 
 def compose(entries: Sequence[Any], around: Surroundings | None = None) -> Regime:

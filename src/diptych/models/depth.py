@@ -1,0 +1,41 @@
+"""A shallower network from the layers of a deeper one: where a student begins (Sanh et al. 2019, DistilBERT)."""
+
+import copy
+
+from torch import nn
+
+from diptych.errors import ModelError
+from diptych.messages import _
+from diptych.models.transformer import Network
+
+
+def keep_layers(net: Network, count: int) -> Network:
+    """`net` with `count` of its layers, evenly spread with the last among them; everything else is its own copy.
+
+    Where local and global layers alternate, each place of the shallower stack takes a layer of its own kind.
+
+    Raises:
+        ModelError E301: it has fewer layers.
+    """
+    depth = net.config.num_layers
+    if not 1 <= count <= depth:
+        raise ModelError("E301", field="layers", value=count, rule=_("from 1 to {number}").format(number=depth))
+    small = copy.deepcopy(net)
+    chosen = [_nearest_alike(net, place, count) for place in range(count)]
+    small.body.layers = nn.ModuleList(copy.deepcopy(net.body.layers[number]) for number in chosen)
+    for place, layer in enumerate(small.body.layers):
+        layer.attention.layer = place
+    small.set_config(num_layers=count)
+    small.body.config = small.config
+    return small
+
+
+def _nearest_alike(net: Network, place: int, count: int) -> int:
+    """The layer that stands at `place` of `count`: the nearest to an even spread that has the arithmetic of that place."""
+    config = net.config
+    wanted = (place + 1) * config.num_layers / count - 1
+    if config.skips_first_norm and place == 0:
+        return 0
+    rest = range(1 if config.skips_first_norm else 0, config.num_layers)
+    alike = [number for number in rest if config.is_local(number) == config.is_local(place)]
+    return min(alike or rest, key=lambda number: (abs(number - wanted), number))
