@@ -86,8 +86,10 @@ class TrainSettings(Settings):
     micro_batch_tokens: int = Field(default=8192, ge=1)
     """Tokens that go through the model at once; a step is cut into as many pieces as this needs. Without dropout it changes
     the gradient in its last bits only; dropout is drawn per piece."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon makes the updates of the body's matrices orthogonal and leaves the rest to AdamW."""
     lr: float | None = Field(default=None, gt=0)
-    """The peak learning rate; None is filled in from the model's width and the task."""
+    """The peak learning rate; None is filled in from the optimizer, the model's width and the task."""
     schedule: Literal["wsd", "cosine", "linear", "constant"] = "wsd"
     warmup: float = Field(default=0.05, ge=0, le=1)
     """The share of the budget over which the learning rate rises from 0."""

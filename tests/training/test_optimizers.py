@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from diptych.config import TrainSettings
+from diptych.models.layers import Joined
 from diptych.models.presets import create
 from diptych.training.optimizers import adamw, parameter_groups
 
@@ -22,12 +23,21 @@ def network(family, **sizes):
 def test_only_matrices_of_linear_layers_decay(family):
     net = network(family)
     groups = parameter_groups(net)
-    decayed = {id(parameter) for parameter in groups["decayed"]}
+    decayed = {id(parameter) for parameter in groups["inner"] + groups["outer"]}
     for module in net.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            is_matrix = type(module) is nn.Linear and name == "weight"
+            is_matrix = type(module) in (nn.Linear, Joined) and name == "weight"
             assert (id(parameter) in decayed) == is_matrix, (module, name)
     assert not decayed & {id(parameter) for parameter in groups["kept"]}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_matrices_of_heads_are_apart_from_those_of_the_body(family):
+    net = network(family, **({"is_tied": False} if family == "gpt" else {}))
+    groups = parameter_groups(net)
+    body = {id(parameter) for parameter in net.body.parameters()}
+    assert len(groups["inner"]) == 4 * 2 and all(id(parameter) in body for parameter in groups["inner"])
+    assert groups["outer"] and not any(id(parameter) in body for parameter in groups["outer"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -45,14 +55,14 @@ def test_a_weight_that_an_embedding_shares_with_a_linear_layer_is_an_embedding()
     net.embedding = nn.Embedding(9, 4)
     net.output.weight = net.embedding.weight
     groups = parameter_groups(net)
-    assert groups["decayed"] == [] and [id(each) for each in groups["kept"]] == [id(net.embedding.weight)]
+    assert groups["inner"] == groups["outer"] == [] and [id(each) for each in groups["kept"]] == [id(net.embedding.weight)]
 
 
 def test_the_tied_language_head_adds_no_weight_and_the_untied_one_decays():
     tied, untied = network("gpt", is_tied=True), network("gpt", is_tied=False)
     embedding = tied.body.embedding.tokens.weight
     assert sum(parameter is embedding for parameter in parameter_groups(tied)["kept"]) == 1
-    assert any(parameter is untied.heads["lm"].decoder.weight for parameter in parameter_groups(untied)["decayed"])
+    assert any(parameter is untied.heads["lm"].decoder.weight for parameter in parameter_groups(untied)["outer"])
 
 
 def test_frozen_weights_are_in_no_group():
@@ -75,7 +85,7 @@ def test_a_step_is_that_of_torchs_plain_adamw():
     optimizer = adamw(ours, settings, 1e-2)
     groups = parameter_groups(theirs)
     peer = torch.optim.AdamW(
-        [{"params": groups["decayed"], "weight_decay": 0.1}, {"params": groups["kept"], "weight_decay": 0.0}],
+        [{"params": groups["inner"] + groups["outer"], "weight_decay": 0.1}, {"params": groups["kept"], "weight_decay": 0.0}],
         lr=1e-2,
         betas=(0.9, 0.98),
         eps=1e-8,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diptych.models.cache import Cache
 from diptych.models.config import ModelConfig
-from diptych.models.layers import norm
+from diptych.models.layers import Joined, norm
 from diptych.models.packed import Block, Packed
 from diptych.models.positions import rotate
 
@@ -27,8 +27,8 @@ class Attention(nn.Module):
         self.is_causal = config.is_causal
         self.window = config.window if config.is_local(layer) else 0
         self.dropout = config.attention_dropout
-        width = (config.num_heads + 2 * config.num_kv_heads) * config.head_size
-        self.qkv = nn.Linear(config.hidden_size, width, bias=config.has_attention_bias)
+        parts = tuple(heads * config.head_size for heads in (config.num_heads, config.num_kv_heads, config.num_kv_heads))
+        self.qkv = Joined(config.hidden_size, parts, bias=config.has_attention_bias)
         self.output = nn.Linear(config.num_heads * config.head_size, config.hidden_size, bias=config.has_attention_bias)
         self.query_norm = norm(config, config.head_size) if config.has_qk_norm else None
         self.key_norm = norm(config, config.head_size) if config.has_qk_norm else None

@@ -25,15 +25,27 @@ def norm(config: ModelConfig, size: int) -> nn.Module:
     return nn.LayerNorm(size, eps=config.norm_eps, bias=config.has_norm_bias)
 
 
+class Joined(nn.Linear):
+    """Several linear layers over the same input as one product.
+
+    Attributes:
+        parts: how many outputs each has; an optimizer that looks at whole matrices must know them apart.
+    """
+
+    def __init__(self, inputs: int, parts: tuple[int, ...], *, bias: bool) -> None:
+        super().__init__(inputs, sum(parts), bias=bias)
+        self.parts = parts
+
+
 class FeedForward(nn.Module):
     """down(activation(up(x))), or with a gate down(activation(gate(x)) * up(x)) (Shazeer 2020); gate and up are one matrix."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width = config.feed_forward_size * (2 if config.is_gated else 1)
+        parts = (config.feed_forward_size,) * (2 if config.is_gated else 1)
         self.is_gated = config.is_gated
         self.activation = ACTIVATIONS[config.activation]
-        self.up = nn.Linear(config.hidden_size, width, bias=config.has_feed_forward_bias)
+        self.up = Joined(config.hidden_size, parts, bias=config.has_feed_forward_bias)
         self.down = nn.Linear(config.feed_forward_size, config.hidden_size, bias=config.has_feed_forward_bias)
 
     def forward(self, x_ND: Tensor) -> Tensor:

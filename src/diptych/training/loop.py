@@ -28,7 +28,7 @@ from diptych.training.checkpoint import (
     save_checkpoint,
     weights,
 )
-from diptych.training.optimizers import adamw
+from diptych.training.optimizers import build_optimizer
 from diptych.training.order import Order
 from diptych.training.progress import Listener, Several
 from diptych.training.regimes import Regime
@@ -126,7 +126,7 @@ class _Run:
         self.regime, self.plan, self.listener = regime, plan, listener
         self.net = regime.prepare(net, task)
         self.device = next(net.parameters()).device
-        self.optimizer = adamw(self.net, plan.train, plan.lr)
+        self.optimizer = build_optimizer(self.net, plan.train, plan.lr, plan.precision)
         self.budget = Budget.of(plan.train, len(examples), plan.batch_size)
         self.order = Order(len(examples), plan.batch_size, plan.train.seed, self.budget.examples)
         self.state = _State()
