@@ -175,6 +175,16 @@ CATALOGUE: dict[str, Message] = {
         mark("A unigram tokenizer has a token for each of the {count:,} characters of this text, and {size:,} tokens are too few."),
         mark("Ask for more with vocab_size, or take another kind: bpe, wordpiece or characters."),
     ),
+    "E206": Message(
+        mark(
+            "Whole words cannot be hidden: {share} of the letters ({example}…) are in a script without spaces, and its words are not known."
+        ),
+        mark("English and Chinese have words here; take single tokens with --set task.mask_units=tokens."),
+    ),
+    "E207": Message(
+        mark("Whole words cannot be hidden: the text has Chinese, and the package that finds its words is not installed."),
+        mark("Install it with: pip install rjieba – or take single tokens with --set task.mask_units=tokens."),
+    ),
     "E211": Message(
         mark("The tokens in {path} are damaged or were cut short."),
         mark("Remove that folder; it is written anew from the text."),

@@ -153,7 +153,8 @@ def make_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any,
     for name, view in (("train", training), ("held out", held)):
         own = Ledger()
         separator = task.separator(tokenizer)
-        parts[name] = cached_shards(tidy(view, recipe, own), tokenizer, cache, {**key, "part": name}, separator=separator, ledger=own)
+        documents, part_key = tidy(view, recipe, own), {**key, "part": name}
+        parts[name] = cached_shards(documents, tokenizer, cache, part_key, separator=separator, ledger=own, words=task.needs_words)
         if name == "train":
             ledger.merge(own)
     ledger.merge(corpus.ledger)

@@ -61,7 +61,7 @@ def test_there_are_recipes_for_both_panels_and_both_kinds_of_task() -> None:
     assert {"base", "preset"} == {"base" if each.model.base else "preset" for each in loaded}
 
 
-@pytest.mark.parametrize("name", ["gpt-notes", "bert-zh"])
+@pytest.mark.parametrize("name", ["gpt-notes", "bert-zh", "bert-words"])
 def test_a_pretraining_recipe_runs_for_two_steps(carry_out: Carry, name: str) -> None:
     folder = carry_out(name, "--set", "model.sizes.num_layers=1", "--set", "model.sizes.hidden_size=64")
     kept = yaml.safe_load((folder / "diptych" / "recipe.yaml").read_text(encoding="utf-8"))

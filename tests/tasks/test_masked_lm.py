@@ -12,7 +12,8 @@ from scipy.stats import binomtest, chisquare
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.models.packed import Packed
-from diptych.tasks.masked_lm import FOLLOWS, RANDOM, MaskedLM, MaskedLMSettings, PairRows
+from diptych.tasks.masked_lm import MaskedLM, MaskedLMSettings
+from diptych.tasks.pairs import FOLLOWS, RANDOM, PairRows
 from diptych.tasks.task import Place
 
 CHINESE = ["今天天气很好，我们去公园散步吧！昨天下雨了。", "我有一本书。他有两本书。书在桌子上。", "话说天下大势，分久必合，合久必分。"]
@@ -225,7 +226,10 @@ def test_the_second_passage_begins_after_a_sentence_where_there_is_one_near_the_
     other = "the cat sat. the dog saw."
     task = MaskedLM(MaskedLMSettings())
     examples = task.examples(shards_of([masked_tokenizer.encode(each) for each in (text, other)]), masked_tokenizer, 64, Ledger())
-    halves = [tuple(masked_tokenizer.decode(half.tolist()).strip() for half in examples.halves(number)) for number in range(2)]
+    halves = [
+        tuple(masked_tokenizer.decode(examples.shards.tokens[slice(*half)].tolist()).strip() for half in examples.halves(number))
+        for number in range(2)
+    ]
     assert halves == [("今天天气很好。", "我们去公园。"), ("the cat sat.", "the dog saw.")]
 
 
@@ -272,6 +276,18 @@ def test_chinese_characters_are_hidden_one_by_one_and_the_answer_is_the_text(sha
     assert [masked_tokenizer.token(token) for token in asked.gold_M.tolist()] == [text[place - 1] for place in asked.at_M.tolist()]
     shown = batch.texts.ids_N.tolist()
     assert sum(token == masked_tokenizer.mask_id for token in shown) >= 0.6 * len(asked.gold_M)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_the_logits_of_places_that_are_not_asked_are_never_made(family, masked, tiny_net, monkeypatch):
+    task, examples = masked
+    net = tiny_net(family, task.tokenizer.vocab_size)
+    batch = task.collate(examples, [Place(0, 0, index) for index in range(len(examples))])
+    seen = []
+    features = type(net.heads["lm"]).features
+    monkeypatch.setattr(type(net.heads["lm"]), "features", lambda head, hidden: seen.append(len(hidden)) or features(head, hidden))
+    task.loss(task.forward(net, batch), batch)
+    assert seen == [batch.counts()["lm"]] and seen[0] < 0.3 * batch.num_tokens
 
 
 def test_a_text_that_spells_a_special_token_is_text_and_may_be_asked(masked_tokenizer):

@@ -13,8 +13,9 @@ from diptych.ledger import Ledger
 from diptych.models.packed import Packed
 from diptych.streams import permute
 from diptych.tasks.causal_lm import CausalLM, CausalLMSettings
-from diptych.tasks.masked_lm import MaskedLM, MaskedLMSettings, PairRows
+from diptych.tasks.masked_lm import MaskedLM, MaskedLMSettings
 from diptych.tasks.packing import DocumentRows, StreamRows, TextRows, cut_documents, fill_rows
+from diptych.tasks.pairs import PairRows
 from diptych.tasks.task import Place
 from diptych.text.corpus import Corpus
 from diptych.text.shards import write_shards

@@ -283,3 +283,30 @@ def test_no_text_is_no_tokens(tmp_path: Path) -> None:
         found = written([], tmp_path / "shards", separator)
         assert (found.num_tokens, found.num_documents, found.borders.tolist()) == (0, 0, [0])
         assert json.loads((tmp_path / "shards" / "meta.json").read_text(encoding="utf-8"))["token_bytes"] == 0
+
+
+def test_words_lie_beside_the_tokens_and_under_a_name_of_their_own(tmp_path: Path) -> None:
+    def found(*, words: bool) -> TokenShards:
+        return cached_shards(documents(TEXTS), tokenizer(), tmp_path, {}, separator=0, ledger=Ledger(), words=words)
+
+    plain, worded = found(words=False), found(words=True)
+    assert plain.continues is None and worded.continues is not None
+    assert (plain.tokens == worded.tokens).all() and plain.fingerprint == worded.fingerprint
+    assert len(worded.continues) == len(worded.tokens) and not worded.continues[worded.tokens == 0].any()
+    assert (found(words=True).continues == worded.continues).all() and len(list(tmp_path.iterdir())) == 2
+    for number, text in enumerate(TEXTS):
+        ids, offsets = tokenizer().encode_offsets(text)
+        starts = worded.word_starts(int(worded.borders[number]), int(worded.borders[number + 1]))
+        assert len(starts) == len(ids) + 1 and starts[:2].all()
+        # A token that shares a character with the one before is the rest of it, in any language.
+        shared = [a < last for (a, _b), (_c, last) in zip(offsets[1:], offsets, strict=False)]
+        assert not (starts[2:] & np.array(shared, dtype=bool)).any()
+
+
+def test_words_that_were_cut_short_are_never_read(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    write_shards(documents(TEXTS), tokenizer(), folder, separator=0, ledger=Ledger(), words=True)
+    (folder / "words.bin").write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        TokenShards.open(folder)
+    assert error.value.code == "E211"

@@ -43,6 +43,15 @@ def test_a_step_is_known_without_those_before_it():
     assert Order(30, 7, 1).places(11) == walk(Order(30, 7, 1), 12)[77:]
 
 
+def test_how_much_is_spent_changes_no_place_and_no_chance():
+    order = Order(30, 7, 1)
+    early, late = order.places(2, 0.1), order.places(2, 0.9)
+    assert {place.spent for place in early} == {0.1} and {place.spent for place in order.places(2)} == {1.0}
+    for one, other in zip(early, late, strict=True):
+        assert (one.seed, one.epoch, one.index) == (other.seed, other.epoch, other.index)
+        assert one.stream("mask").random() == other.stream("mask").random()
+
+
 @pytest.mark.parametrize(("epochs", "count", "batch"), [(1, 10, 3), (2.5, 10, 4), (0.3, 10, 2), (1.5, 7, 7), (3, 1, 5), (0.01, 10, 4)])
 def test_epochs_show_so_many_examples_with_a_partial_last_step(epochs, count, batch):
     budget = Budget.of(TrainSettings(epochs=epochs), count, batch)

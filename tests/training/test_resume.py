@@ -44,6 +44,22 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, condition, r
             assert getattr(resumed.outcome, field) == getattr(undisturbed.outcome, field), field
 
 
+@pytest.mark.parametrize("budget", [{"steps": 9}, {"tokens": 500}, {"epochs": 1.6}], ids=str)
+def test_a_mask_rate_that_falls_goes_on_where_it_was(budget, run, setting, heard, killed, same_bits, tmp_path):
+    def go(first, folder, **settings):
+        made = setting("masked-lm", first_mask_rate=first, nsp=False)
+        return run("masked-lm", made=made, folder=folder, evaluations=3, **budget, **settings)
+
+    undisturbed = go(0.8, tmp_path / "undisturbed")
+    with pytest.raises(killed):
+        go(0.8, tmp_path / "killed", listener=heard(3))
+    resumed = go(0.8, tmp_path / "killed", resume=True)
+    assert resumed.listener.of("resumed")
+    same_bits(undisturbed.net, resumed.net)
+    assert resumed.outcome.held_out == undisturbed.outcome.held_out
+    assert go(None, None).outcome.loss != undisturbed.outcome.loss
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -11,11 +11,11 @@ import numpy as np
 from diptych.evaluation.baselines import Baseline, bag_of_words, majority, tfidf
 from diptych.evaluation.intervals import Score, Scores, classification_scores, difference, language_scores, ratio_score
 from diptych.evaluation.metrics import confusion
-from diptych.messages import _, mark
+from diptych.messages import _
 from diptych.tasks.measure import measure
 from diptych.tasks.packing import DocumentRows, StreamRows
 from diptych.tasks.tables import LabelledRow
-from diptych.tasks.task import Examples, Prediction, Task
+from diptych.tasks.task import Examples, Prediction, Pretraining
 from diptych.text.shards import TokenShards
 
 
@@ -76,7 +76,7 @@ def to_judge(examples: Examples) -> Examples:
     return DocumentRows(examples.shards, examples.row_length) if isinstance(examples, StreamRows) else examples
 
 
-def score_language(net: Any, task: Task, examples: Examples, shards: TokenShards | None) -> Scores:
+def score_language(net: Any, task: Pretraining, examples: Examples, shards: TokenShards | None) -> Scores:
     """Perplexity and bits per byte of a model that writes; the loss on masked tokens, and next-sentence accuracy, of one
     that understands. Resampled by document."""
     measured = measure(net, task, to_judge(examples))
@@ -89,9 +89,8 @@ def score_language(net: Any, task: Task, examples: Examples, shards: TokenShards
             num_bytes = None if shards is None else shards.text_bytes[documents].astype(float)
             scores.update(language_scores(nats, counts, num_bytes))
         else:
-            title = {"lm": mark("nats per masked token"), "nsp": mark("nats per next sentence")}.get(name, f"nats per {name}")
             kept = counts > 0
-            score = ratio_score(title, nats[kept], counts[kept])
+            score = ratio_score(task.titles.get(name, f"nats per {name}"), nats[kept], counts[kept])
             scores[score.name] = score
     return scores
 

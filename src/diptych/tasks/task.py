@@ -33,6 +33,8 @@ class Place:
     epoch: int
     """-1 while evaluating, so that every evaluation asks the same questions."""
     index: int
+    spent: float = 1.0
+    """The share of the budget that was spent before this step; 1 while evaluating, which asks what a run ends with."""
 
     def stream(self, purpose: str) -> np.random.Generator:
         return stream(self.seed, purpose, self.epoch, self.index)
@@ -214,6 +216,21 @@ class Downstream(Task, Protocol):
         ...
 
 
+class Pretraining(Task, Protocol):
+    """A task that learns from running text."""
+
+    panel: ClassVar[str]
+    """What its tokenizer must have: "causal" ends documents with a token, "masked" frames and masks."""
+    needs_words: bool
+    """Whether the shards must say where words begin."""
+    titles: Mapping[str, str]
+    """What the mean of each term is called in a report."""
+
+    def separator(self, tokenizer: Tokenizer) -> int | None:
+        """The token that stands between documents in the shards, or None."""
+        ...
+
+
 class LanguageSettings(Settings):
     """What every task on running text shares: where the text lies and what becomes of it."""
 
@@ -238,6 +255,8 @@ class HeadTask:
     heads: tuple[str, ...]
     weights: Mapping[str, float] = {}
     """How much each head's mean loss weighs; 1 where it is not named."""
+    needs_words: bool = False
+    titles: Mapping[str, str] = {}
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

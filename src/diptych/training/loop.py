@@ -157,7 +157,7 @@ class _Run:
         self.net.train()
         state = self.state
         while (spent := self._spent()) < 1:
-            places = self.order.places(state.step)
+            places = self.order.places(state.step, spent)
             if not places:
                 break
             started = time.monotonic()

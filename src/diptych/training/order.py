@@ -22,8 +22,8 @@ class Order:
     limit: int | None = None
     """The sequence ends after this many examples, so that the last step may be a partial one."""
 
-    def places(self, step: int) -> list[Place]:
-        """The examples of step `step`, counted from 0; empty past the limit."""
+    def places(self, step: int, spent: float = 1.0) -> list[Place]:
+        """The examples of step `step`, counted from 0, at which `spent` of the budget is used up; empty past the limit."""
         start = step * self.batch_size
         stop = start + self.batch_size if self.limit is None else min(start + self.batch_size, self.limit)
         places = []
@@ -31,6 +31,6 @@ class Order:
             epoch, first = divmod(start, self.num_examples)
             last = min(self.num_examples, first + stop - start)
             indices = permute(np.arange(first, last), self.num_examples, self.seed, "order", epoch)
-            places.extend(Place(self.seed, epoch, index) for index in indices.tolist())
+            places.extend(Place(self.seed, epoch, index, spent) for index in indices.tolist())
             start += last - first
         return places
