@@ -258,6 +258,10 @@ CATALOGUE: dict[str, Message] = {
         mark("{path} holds a run that is not finished, not a model."),
         mark("Go on with it: diptych pretrain (or finetune) … --resume"),
     ),
+    "E342": Message(
+        mark("A recurrent net ({family}) has no {field}."),
+        mark("Leave it out; its sizes are vocab_size, hidden_size, num_layers and context_length."),
+    ),
     # E4xx: recipes and flags
     "E401": Message(
         mark("The recipe {path} cannot be read: {problem}."),

@@ -6,22 +6,27 @@ from typing import Any, Literal
 from diptych.errors import ModelError
 from diptych.messages import _
 
+OF_ATTENTION = ("num_heads", "num_kv_heads", "head_size", "feed_forward_size", "window")
+"""What a recurrent net does not have."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One Transformer. A family (`families/`) is a choice of these fields and a map of names."""
+    """One Transformer, or one recurrent net. A family (`families/`) is a choice of these fields and a map of names."""
 
     family: str
     vocab_size: int
     hidden_size: int
     num_layers: int
-    num_heads: int
-    feed_forward_size: int
     context_length: int
+    num_heads: int = 0
+    feed_forward_size: int = 0
     num_kv_heads: int = 0
     """Heads of keys and values, each shared by a group of query heads; 0 for as many as query heads."""
     head_size: int = 0
     """0 for hidden_size / num_heads."""
+    cell: Literal["", "rnn", "gru", "lstm"] = ""
+    """What a recurrent net is made of; empty for a Transformer."""
     is_causal: bool = False
     norm: Literal["layer", "rms"] = "layer"
     norm_place: Literal["pre", "post"] = "pre"
@@ -32,7 +37,7 @@ class ModelConfig:
     """ModernBERT: the embedding's norm serves the first attention too."""
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
     is_gated: bool = False
-    positions: Literal["learned", "rotary"] = "learned"
+    positions: Literal["learned", "rotary", "none"] = "learned"
     rope_theta: float = 10_000.0
     local_rope_theta: float = 10_000.0
     window: int = 0
@@ -61,14 +66,15 @@ class ModelConfig:
     """Special tokens by role ("pad", "bos", "eos", "cls", "sep"), for those who read the folder."""
 
     def __post_init__(self) -> None:
+        self._check_sizes("vocab_size", "hidden_size", "num_layers", "context_length")
+        if self.cell:
+            self._check_recurrent()
+            return
         if not self.head_size:
             object.__setattr__(self, "head_size", self.hidden_size // max(1, self.num_heads))
         if not self.num_kv_heads:
             object.__setattr__(self, "num_kv_heads", self.num_heads)
-        for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "feed_forward_size", "context_length", "head_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ModelError("E301", field=name, value=value, rule=_("at least 1"))
+        self._check_sizes("num_heads", "feed_forward_size", "head_size")
         if self.num_heads % self.num_kv_heads:
             rule = _("a divisor of num_heads ({number})").format(number=self.num_heads)
             raise ModelError("E301", field="num_kv_heads", value=self.num_kv_heads, rule=rule)
@@ -77,6 +83,19 @@ class ModelConfig:
             raise ModelError("E301", field="hidden_size", value=self.hidden_size, rule=rule)
         if self.positions == "rotary" and self.head_size % 2:
             raise ModelError("E301", field="head_size", value=self.head_size, rule=_("even, for rotary positions"))
+
+    def _check_sizes(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ModelError("E301", field=name, value=value, rule=_("at least 1"))
+
+    def _check_recurrent(self) -> None:
+        for name in OF_ATTENTION:
+            if getattr(self, name):
+                raise ModelError("E342", family=self.family, field=name)
+        if not self.is_causal and self.hidden_size % 2:
+            raise ModelError("E301", field="hidden_size", value=self.hidden_size, rule=_("even, for two directions"))
 
     def is_local(self, layer: int) -> bool:
         """Whether this layer sees a window alone."""

@@ -1,7 +1,10 @@
 """Sizes that make sense, by name, and networks with fresh weights.
 
 `gpt-*` is the modern decoder (Qwen3's block) and `modernbert-*` the modern encoder; `bert-*` and `gpt2-*` are the classics.
-All of them open with transformers' AutoModel and no code of ours.
+All of these open with transformers' AutoModel and no code of ours.
+
+`rnn-*`, `gru-*` and `lstm-*` are what there was before, for writing; `birnn-*`, `bigru-*` and `bilstm-*` read in both
+directions and judge texts. transformers has no class for them: their folders are read by Diptych alone.
 """
 
 from collections.abc import Callable
@@ -15,7 +18,8 @@ from diptych.config import nearest
 from diptych.errors import ModelError
 from diptych.messages import _
 from diptych.models.config import ModelConfig, known_fields
-from diptych.models.families import bert, gpt2, modernbert, qwen3
+from diptych.models.families import bert, gpt2, modernbert, qwen3, recurrent
+from diptych.models.recurrent import CELLS
 from diptych.models.transformer import Network, initialize, without_values
 
 _SHAPES: dict[str, Callable[..., ModelConfig]] = {
@@ -24,6 +28,8 @@ _SHAPES: dict[str, Callable[..., ModelConfig]] = {
     "gpt": qwen3.shape,
     "modernbert": partial(modernbert.shape, pooling="mean"),
     "modernbert-decoder": modernbert.decoder_shape,
+    **{cell: partial(recurrent.shape, cell=cell) for cell in CELLS},
+    **{f"bi{cell}": partial(recurrent.shape, cell=cell, is_causal=False) for cell in CELLS},
 }
 _SIZES: dict[str, dict[str, int]] = {
     # name: layers, hidden size, head size, context length
@@ -48,6 +54,7 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
 
     Raises:
         ModelError E305: there is no such preset. E306: there is no such field. E301: sizes that do not fit together.
+        E342: a recurrent net has no such size.
     """
     family, _dash, size = preset.rpartition("-")
     if preset.lower() in ("gpt3", "gpt-3"):
@@ -57,7 +64,12 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
     for name in sizes:
         if name not in known_fields():
             raise ModelError("E306", name=name, hint=nearest(name, known_fields()))
-    values: dict[str, Any] = {"vocab_size": _DEFAULT_VOCABULARY[size], **_SIZES[size], **sizes}
+    values: dict[str, Any] = {"vocab_size": _DEFAULT_VOCABULARY[size], **_SIZES[size]}
+    if family.removeprefix("bi") in CELLS:
+        # No heads, and two layers: more are hard to train where nothing is added to what came in.
+        del values["head_size"]
+        return _SHAPES[family](**{**values, "num_layers": 2, **sizes})
+    values |= sizes
     for name in ("hidden_size", "head_size", "num_heads"):
         if not isinstance(values.get(name, 1), int) or values.get(name, 1) < 1:
             raise ModelError("E301", field=name, value=values[name], rule=_("at least 1"))

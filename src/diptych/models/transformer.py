@@ -12,12 +12,13 @@ from torch.overrides import TorchFunctionMode
 from diptych.errors import ModelError
 from diptych.messages import _
 from diptych.models.attention import Attention
-from diptych.models.cache import Cache
+from diptych.models.cache import Cache, Memory, State, check_room
 from diptych.models.config import ModelConfig
 from diptych.models.heads import build_head
 from diptych.models.layers import Embedding, FeedForward, norm
 from diptych.models.packed import Packed
 from diptych.models.positions import rotation, sinusoids
+from diptych.models.recurrent import Recurrent
 from diptych.streams import seed_for
 
 # Shapes: N tokens of all texts in a row, B texts, T tokens of the longest, D hidden, V vocabulary, C classes.
@@ -59,7 +60,7 @@ class Transformer(nn.Module):
         positions_N = texts.positions_N
         if cache is not None:
             positions_N = positions_N + torch.tensor(cache.lengths, device=positions_N.device)[texts.text_N]
-        self._check_length(texts, cache)
+        check_room(texts.lengths, config.context_length, cache)
         x_ND = self.embedding(texts, positions_N)
         angles: dict[float, tuple[Tensor, Tensor]] = {}
         for number, layer in enumerate(self.layers):
@@ -74,13 +75,6 @@ class Transformer(nn.Module):
             cache.advance(texts.lengths)
         return self.norm(x_ND)
 
-    def _check_length(self, texts: Packed, cache: Cache | None) -> None:
-        before = cache.lengths if cache is not None else [0] * texts.num_texts
-        longest = max(map(sum, zip(before, texts.lengths, strict=True)), default=0)
-        limit = self.config.context_length if cache is None else min(self.config.context_length, cache.capacity)
-        if longest > limit:
-            raise ModelError("E302", length=longest, limit=limit)
-
 
 class Network(nn.Module):
     """A body and the heads that ask something of it.
@@ -92,10 +86,10 @@ class Network(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.body = Transformer(config)
+        self.body: Transformer | Recurrent = Recurrent(config) if config.cell else Transformer(config)
         self.heads = nn.ModuleDict()
 
-    def hidden(self, texts: Packed, cache: Cache | None = None) -> Tensor:
+    def hidden(self, texts: Packed, cache: Memory | None = None) -> Tensor:
         """The last vectors, one a token: [N, D]."""
         return self.body(texts, cache)
 
@@ -116,9 +110,12 @@ class Network(nn.Module):
             raise ModelError("E303", heads=", ".join(self.heads) or _("none"))
         return texts.pad(self.heads["lm"](hidden_ND))
 
-    def new_cache(self, num_texts: int, capacity: int) -> Cache:
-        """Room for the keys and values of `num_texts` texts of up to `capacity` tokens."""
+    def new_cache(self, num_texts: int, capacity: int) -> Memory:
+        """Room for what is kept of `num_texts` texts of up to `capacity` tokens."""
         weight, config = self.body.embedding.tokens.weight, self.config
+        if config.cell:
+            parts = 2 if config.cell == "lstm" else 1
+            return State(config.num_layers, parts, num_texts, config.hidden_size, capacity, weight.dtype, weight.device)
         return Cache(config.num_layers, num_texts, config.num_kv_heads, capacity, config.head_size, weight.dtype, weight.device)
 
     def ensure_head(self, name: str, *, labels: tuple[str, ...] = (), seed: int = 0) -> None:

@@ -1,6 +1,6 @@
 """The families we read and write; adding one is adding a file and a line here."""
 
-from diptych.models.families import bert, gpt2, modernbert, qwen3
+from diptych.models.families import bert, gpt2, modernbert, qwen3, recurrent
 from diptych.models.families.family import Family
 
 FAMILIES: dict[str, Family] = {
@@ -11,6 +11,7 @@ FAMILIES: dict[str, Family] = {
         qwen3.FAMILY,
         modernbert.FAMILY,
         modernbert.DECODER,
+        *recurrent.FAMILIES,
     )
 }
 """By Hugging Face's `model_type`."""

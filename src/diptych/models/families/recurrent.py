@@ -1,0 +1,79 @@
+"""RNN, GRU and LSTM nets. transformers has no class for them, so the folder's `model_type` is our own: "diptych-lstm".
+
+Everything else about the folder is as ever: config.json, safetensors, tokenizer. The tensors keep torch's names, so that
+`nn.LSTM.load_state_dict` takes a layer's as they are: `model.layers.0.weight_ih_l0` and so on.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diptych.models.config import ModelConfig
+from diptych.models.families.family import Family, Rule, both, common_config, read_common
+
+PARTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+
+
+def shape(**sizes: Any) -> ModelConfig:
+    """A recurrent net of these sizes and this `cell`; one that reads in both directions judges a text by the mean of its tokens."""
+    pooling = "first" if sizes.get("is_causal", True) else "mean"
+    fixed = {"family": f"diptych-{sizes['cell']}", "is_causal": True, "positions": "none", "classifier": "last", "pooling": pooling}
+    return ModelConfig(**{**fixed, **sizes})
+
+
+def _read(hf: Mapping[str, Any]) -> ModelConfig:
+    return shape(
+        cell=hf["model_type"].removeprefix("diptych-"),
+        is_causal=not hf["is_bidirectional"],
+        hidden_size=hf["hidden_size"],
+        num_layers=hf["num_hidden_layers"],
+        context_length=hf["max_position_embeddings"],
+        dropout=hf["dropout"],
+        **read_common(hf),
+    )
+
+
+def _write(config: ModelConfig) -> dict[str, Any]:
+    return {
+        "model_type": config.family,
+        "is_bidirectional": not config.is_causal,
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.num_layers,
+        "max_position_embeddings": config.context_length,
+        "dropout": config.dropout,
+        **common_config(config),
+    }
+
+
+def _body(config: ModelConfig) -> list[Rule]:
+    ways = ("",) if config.is_causal else ("", "_reverse")
+    names = ["embedding.tokens.weight", *(f"layers.{{i}}.{part}{way}" for way in ways for part in PARTS)]
+    return [Rule(name, (name,)) for name in names]
+
+
+def _family(cell: str) -> Family:
+    prefix = f"Diptych{cell.upper()}"
+    return Family(
+        name=f"diptych-{cell}",
+        prefix="model",
+        architectures={
+            f"{prefix}ForSequenceClassification": ("classes",),
+            f"{prefix}ForTokenClassification": ("tags",),
+            f"{prefix}ForQuestionAnswering": ("span",),
+            f"{prefix}ForPreTraining": ("lm", "nsp"),
+            f"{prefix}LMHeadModel": ("lm",),
+            f"{prefix}Model": (),
+        },
+        read_config=_read,
+        write_config=_write,
+        body=_body,
+        heads={
+            "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
+            "nsp": tuple(both("output", "seq_relationship")),
+            "classes": tuple(both("output", "classifier")),
+            "tags": tuple(both("output", "tagger")),
+            "span": tuple(both("output", "qa_outputs")),
+        },
+    )
+
+
+FAMILIES = tuple(map(_family, ("rnn", "gru", "lstm")))
