@@ -32,10 +32,14 @@ SWITCHES = ("resume", "overwrite")
 """Keyword arguments that are no part of a recipe: what to do with what lies in `out` already."""
 
 
-def load(name: str | Path) -> Model:
-    """A model from a folder (ours or Hugging Face's) or by the name of an installed one, such as "minilm"."""
+def load(name: str | Path, *, adapter: str | Path | None = None) -> Model:
+    """A model from a folder (ours or Hugging Face's) or by the name of an installed one, such as "minilm".
+
+    Args:
+        adapter: a folder with a LoRA adapter as peft keeps it, which is added to the model's weights.
+    """
     runtime.prepare()
-    return load_model(name)
+    return load_model(name, adapter)
 
 
 def create(preset: str, *, seed: int = 0, **sizes: Any) -> Model:

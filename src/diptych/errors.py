@@ -348,6 +348,22 @@ CATALOGUE: dict[str, Message] = {
         mark("Teacher and student cannot be compared by {what}; the limit is {limit}."),
         mark("Leave the setting out, or choose a smaller number that divides the limit."),
     ),
+    "E534": Message(
+        mark('No matrix of this model is called "{name}". {hint}'),
+        mark("Name modules as the model's folder has them, or leave train.regime.lora.targets out for every linear layer."),
+    ),
+    "E535": Message(
+        mark("The adapter {path} asks for arithmetic that Diptych does not have: {feature}."),
+        mark("Merge it with the tool that made it (merge_and_unload in peft) and load the merged model."),
+    ),
+    "E536": Message(
+        mark("The adapter {path} belongs to another base: {problem}."),
+        mark("Load it onto the model that it was trained on; its adapter_config.json may name it."),
+    ),
+    "E537": Message(
+        mark("An adapter is a difference to a model that is there already, and this one starts from fresh weights."),
+        mark("Name a base (model.base), or leave train.regime.lora.adapter out."),
+    ),
     # E6xx: generating and predicting
     "E601": Message(
         mark("{name} cannot be {value}."),

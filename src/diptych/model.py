@@ -14,6 +14,7 @@ from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.streaming import TextStream
 from diptych.ledger import Ledger
+from diptych.models.adapter_folder import write_adapter
 from diptych.models.folder import atomic_folder, write_model
 from diptych.models.packed import Packed
 from diptych.tasks.task import Prediction, ask
@@ -223,6 +224,8 @@ class Model:
     def write(self, folder: Path) -> None:
         """Write the model's files into an existing folder."""
         write_model(self.net, folder)
+        if (adapter := getattr(self.net, "adapter", None)) is not None:
+            write_adapter(adapter, folder / "adapter")
         if self._tokenizer is not None:
             self._tokenizer.save(folder)
 

@@ -12,8 +12,10 @@ from diptych.installed import find_model
 from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.model import Model
+from diptych.models.adapter_folder import hang, read_adapter
 from diptych.models.depth import keep_layers
 from diptych.models.folder import read_model
+from diptych.models.low_rank import detach
 from diptych.recipe import Recipe
 from diptych.tasks import PRETRAINING
 from diptych.text.tokenizer import Tokenizer
@@ -28,13 +30,17 @@ SAMPLE_CHARS = 20_000_000
 """So much text is enough to learn a tokenizer from."""
 
 
-def load_model(name: str | Path) -> Model:
-    """A model from a folder or by the name of an installed one."""
+def load_model(name: str | Path, adapter: str | Path | None = None) -> Model:
+    """A model from a folder or by the name of an installed one, with a peft adapter added where one is named."""
     folder = find_model(name)
     tokenizer = None
     if any((folder / file).exists() for file in ("tokenizer.json", "vocab.txt", "vocab.json")):
         tokenizer = Tokenizer.load(folder)
-    return Model(read_model(folder), tokenizer, folder)
+    net = read_model(folder)
+    if adapter is not None:
+        hang(net, read_adapter(adapter), adapter)
+        detach(net, merge=True)
+    return Model(net, tokenizer, folder if adapter is None else None)
 
 
 def base_model(recipe: Recipe) -> Model | None:
@@ -92,7 +98,7 @@ def set_dropout(net: Any, train: TrainSettings) -> None:
 
 def regime_of(recipe: Recipe, tokenizer: Tokenizer) -> Regime:
     """How the recipe's steps are taken, with what its regimes may need besides network and task."""
-    return compose(recipe.train.regime, Surroundings(tokenizer, recipe.model.base, load_model))
+    return compose(recipe.train.regime, Surroundings(tokenizer, recipe.model.base, load_model, recipe.train.seed))
 
 
 def training_plan(recipe: Recipe, workspace: Workspace | None) -> Plan:

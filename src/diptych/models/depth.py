@@ -6,7 +6,7 @@ from torch import nn
 
 from diptych.errors import ModelError
 from diptych.messages import _
-from diptych.models.transformer import Network
+from diptych.models.transformer import Layer, Network
 
 
 def keep_layers(net: Network, count: int) -> Network:
@@ -24,6 +24,7 @@ def keep_layers(net: Network, count: int) -> Network:
     chosen = [_nearest_alike(net, place, count) for place in range(count)]
     small.body.layers = nn.ModuleList(copy.deepcopy(net.body.layers[number]) for number in chosen)
     for place, layer in enumerate(small.body.layers):
+        assert isinstance(layer, Layer)
         layer.attention.layer = place
     small.set_config(num_layers=count)
     small.body.config = small.config

@@ -11,6 +11,7 @@ from diptych.training.regimes.regime import Plain, Regime, Surroundings
 
 REGIMES = {
     "frozen": "diptych.training.regimes.frozen:Frozen",
+    "lora": "diptych.training.regimes.lora:LoRA",
     "distilled": "diptych.training.regimes.distilled:Distilled",
 }
 

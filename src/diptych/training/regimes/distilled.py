@@ -76,11 +76,13 @@ class Distilled(Wrapper):
         net = self.inner.prepare(net, task)
         self.lessons = Lessons(self._open(net, task), net, self.settings)
         if self.lessons.needs_matrix:
-            net.to_teacher = _matrix(net.config.hidden_size, self.lessons.teacher.config.hidden_size, next(net.parameters()))
+            net.to_teacher = _matrix(net, self.lessons.teacher, self.around.seed)
         return net
 
     def step(self, net: Any, task: Task, batches: Sequence[Batch], seed: tuple[int, int]) -> StepResult:
-        return self.inner.step(net, _Taught(task, self.lessons), [_Lesson(batch, self.lessons) for batch in batches], seed)
+        taught: Any = _Taught(task, self.lessons)
+        lessons: list[Any] = [_Lesson(batch, self.lessons) for batch in batches]
+        return self.inner.step(net, taught, lessons, seed)
 
     def finish(self, net: Any) -> Any:
         if hasattr(net, "to_teacher"):
@@ -142,14 +144,15 @@ class Lessons:
         example_N = batch.texts.text_N if batch.texts.num_texts == size else torch.zeros_like(batch.texts.text_N)
         count_B = torch.bincount(example_N, minlength=size)
         if settings.hidden:
-            distance_N = sum(self._distance(net, asked, *layers) for layers in zip(self.student_layers, self.teacher_layers, strict=True))
-            total_B = _by_example(distance_N / len(self.student_layers), example_N, size)
+            layers = zip(self.student_layers, self.teacher_layers, strict=True)
+            distance_N = torch.stack([self._distance(net, asked, own, taught) for own, taught in layers]).mean(0)
+            total_B = _by_example(distance_N, example_N, size)
             terms["hidden"] = Term(total_B, count_B, settings.hidden)
         if self.relations is not None:
             pairs = zip(asked.seen.qkv_NW[self.relations[0]], asked.shown.qkv_NW[self.relations[1]], strict=True)
             is_causal = net.config.is_causal
-            nats_N = sum(relation_nats(own, taught, batch.texts, self.num_heads, is_causal=is_causal) for own, taught in pairs)
-            terms["relations"] = Term(_by_example(nats_N / 3, example_N, size), count_B, settings.relations)
+            nats_PN = [relation_nats(own, taught, batch.texts, self.num_heads, is_causal=is_causal) for own, taught in pairs]
+            terms["relations"] = Term(_by_example(torch.stack(nats_PN).mean(0), example_N, size), count_B, settings.relations)
         return terms
 
     def _distance(self, net: Any, asked: "_Asked", own: int, taught: int) -> Tensor:
@@ -253,10 +256,11 @@ def _order(teacher: Any, net: Any) -> Tensor | None:
     return torch.tensor([theirs.index(label) for label in ours], device=next(net.parameters()).device)
 
 
-def _matrix(of_student: int, of_teacher: int, like: Tensor) -> nn.Linear:
+def _matrix(net: Any, teacher: Any, seed: int) -> nn.Linear:
     """From the student's width to the teacher's; it begins as a rotation, which keeps distances."""
-    matrix = nn.Linear(of_student, of_teacher, bias=False)
-    draw = torch.Generator().manual_seed(seed_for(0, "to teacher", of_student, of_teacher))
+    like = next(net.parameters())
+    matrix = nn.Linear(net.config.hidden_size, teacher.config.hidden_size, bias=False)
+    draw = torch.Generator().manual_seed(seed_for(seed, "to teacher"))
     with torch.no_grad():
         nn.init.orthogonal_(matrix.weight, generator=draw)
     return matrix.to(like.device, like.dtype)

@@ -25,6 +25,8 @@ class Surroundings:
     """The folder or name of the model that training starts from; None for fresh weights."""
     load: Callable[[str], Any] | None = None
     """A model by folder or name, with `.net` and `.tokenizer`."""
+    seed: int = 0
+    """The key of all chance in what a regime adds."""
 
 
 @dataclass
