@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from diptych.errors import ModelError
+from diptych.errors import ModelError, TrainingError
 from diptych.messages import _
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import to_ours, to_theirs
@@ -88,7 +88,7 @@ def read_adapter(folder: str | Path) -> Adapter:
     """The adapter in a peft folder.
 
     Raises:
-        ModelError E311: a file is missing. E312: one cannot be read. E535: it asks for arithmetic that we do not have.
+        ModelError E311: a file is missing. E312: one cannot be read. TrainingError E535: it asks for arithmetic that we do not have.
     """
     folder = Path(folder)
     for name in (CONFIG, WEIGHTS):
@@ -101,12 +101,12 @@ def read_adapter(folder: str | Path) -> Adapter:
     if not isinstance(config, dict):
         raise ModelError("E312", path=folder / CONFIG, problem=_("it holds no settings"))
     if config.get("peft_type") != "LORA":
-        raise ModelError("E535", path=folder, feature=f"peft_type = {config.get('peft_type')}")
+        raise TrainingError("E535", path=folder, feature=f"peft_type = {config.get('peft_type')}")
     for name in NOT_READ:
         if config.get(name):
-            raise ModelError("E535", path=folder, feature=f"{name} = {config[name]}")
+            raise TrainingError("E535", path=folder, feature=f"{name} = {config[name]}")
     if config.get("bias", "none") != "none":
-        raise ModelError("E535", path=folder, feature=f"bias = {config['bias']}")
+        raise TrainingError("E535", path=folder, feature=f"bias = {config['bias']}")
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             names = list(file.keys())
@@ -122,11 +122,11 @@ def hang(net: Network, adapter: Adapter, where: object) -> None:
         where: the adapter's folder, for messages.
 
     Raises:
-        ModelError E536: it belongs to another base. E535: it changes something that is no matrix of a linear layer.
+        TrainingError E536: it belongs to another base. E535: it changes something that is no matrix of a linear layer.
     """
     expected = adapter.about.get("diptych_base")
     if expected is not None and expected != fingerprint(net):
-        raise ModelError("E536", path=where, problem=_("the weights of the base are not those that it was trained on"))
+        raise TrainingError("E536", path=where, problem=_("the weights of the base are not those that it was trained on"))
     pairs: dict[str, dict[str, Tensor]] = {}
     whole: dict[str, Tensor] = {}
     for full_name, tensor in adapter.tensors.items():
@@ -143,13 +143,13 @@ def hang(net: Network, adapter: Adapter, where: object) -> None:
     for name, sides in pairs.items():
         part = parts.get(name) or parts.get(f"{FAMILIES[net.config.family].prefix}.{name}")
         if part is None or len(sides) != 2:
-            raise ModelError("E536", path=where, problem=_("there is no matrix {name}").format(name=name))
+            raise TrainingError("E536", path=where, problem=_("there is no matrix {name}").format(name=name))
         a_RI, b_OR = sides["lora_A"], sides["lora_B"]
         linear: Any = net.get_submodule(part.module)
         if a_RI.ndim != 2 or b_OR.shape != (part.stop - part.start, len(a_RI)) or a_RI.shape[1] != linear.in_features:
             shapes = f"{tuple(b_OR.shape)} × {tuple(a_RI.shape)}"
             text = _("{name} does not fit: {shapes}")
-            raise ModelError("E536", path=where, problem=text.format(name=name, shapes=shapes))
+            raise TrainingError("E536", path=where, problem=text.format(name=name, shapes=shapes))
         found.setdefault(part.module, []).append((part, a_RI, b_OR))
     for module, some in found.items():
         linear = net.get_submodule(module)
@@ -198,7 +198,7 @@ def _take_heads(net: Network, whole: dict[str, Tensor], adapter: Adapter, where:
             used.update(rule.theirs)
     left = sorted(set(whole) - used)
     if left:
-        raise ModelError("E535", path=where, feature=", ".join(left[:3]))
+        raise TrainingError("E535", path=where, feature=", ".join(left[:3]))
 
 
 def _scale(config: dict[str, Any], rank: int) -> float:

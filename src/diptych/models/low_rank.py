@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.config import nearest
-from diptych.errors import ModelError
+from diptych.errors import TrainingError
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import their_shapes
 from diptych.models.transformer import Network
@@ -95,14 +95,14 @@ def chosen(parts: Sequence[Part], targets: Sequence[str]) -> list[Part]:
     """The parts that `targets` name by the end of their names, as peft has it; all of the body where none is named.
 
     Raises:
-        ModelError E534: a target names nothing, with the nearest name.
+        TrainingError E534: a target names nothing, with the nearest name.
     """
     if not targets:
         return [part for part in parts if part.module.startswith("body.")]
     for target in targets:
         if not any(is_named(part.name, target) for part in parts):
             ends = {part.name.split(".")[-1] for part in parts if part.module.startswith("body.")}
-            raise ModelError("E534", name=target, hint=nearest(target, ends))
+            raise TrainingError("E534", name=target, hint=nearest(target, ends))
     return [part for part in parts if any(is_named(part.name, target) for target in targets)]
 
 

@@ -217,7 +217,7 @@ def test_a_folder_written_with_its_adapter_is_a_model_and_an_adapter(tmp_path, m
     assert torch.equal(again.logits(ids), tuned.logits(ids))
     torch.testing.assert_close(added.logits(ids), tuned.logits(ids), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(dt.load("base").logits(ids), tuned.logits(ids), atol=1e-6)
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(TrainingError) as caught:
         dt.load("tuned", adapter="tuned/adapter")
     assert caught.value.code == "E536"
 
@@ -225,7 +225,7 @@ def test_a_folder_written_with_its_adapter_is_a_model_and_an_adapter(tmp_path, m
 def test_what_does_not_fit_is_named(setting, tmp_path):
     made = setting("causal-lm", family="gpt2")
     for regime, kind, code, says in (
-        (lora(targets=["c_atn"]), ModelError, "E534", "c_attn"),
+        (lora(targets=["c_atn"]), TrainingError, "E534", "c_attn"),
         (lora(adapter=True), TrainingError, "E537", "model.base"),
         (lora(start=str(tmp_path / "none")), ModelError, "E311", "adapter_config.json"),
     ):
@@ -260,6 +260,6 @@ def test_adapters_of_another_base_or_kind_are_refused(tmp_path):
         if code is None:
             base.body.norm.weight.data += 0.1
             code = "E536"
-        with pytest.raises(ModelError) as caught:
+        with pytest.raises((ModelError, TrainingError)) as caught:
             hang(base, read_adapter(folder), folder)
         assert caught.value.code == code, folder

@@ -44,8 +44,8 @@ class LoRA(Wrapper):
         """Freeze the network and hang adapters beside its matrices.
 
         Raises:
-            ModelError E534: a target that names nothing. E535, E536: the adapter to start from does not belong here.
-            TrainingError E537: an adapter is to be kept, and there is no base that it could be added to.
+            TrainingError E534: a target that names nothing. E535, E536: the adapter to start from does not belong here.
+            E537: an adapter is to be kept, and there is no base that it could be added to.
         """
         net = self.inner.prepare(net, task)
         settings = self.settings or LoRASettings()
