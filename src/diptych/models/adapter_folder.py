@@ -191,9 +191,8 @@ def _take_heads(net: Network, whole: dict[str, Tensor], adapter: Adapter, where:
         if len(parts) == len(rule.theirs) and rule.ours in state:
             value = to_ours(rule, parts)
             if value.shape != state[rule.ours].shape:
-                raise ModelError(
-                    "E536", path=where, problem=_("{name} does not fit: {shapes}").format(name=rule.theirs[0], shapes=tuple(value.shape))
-                )
+                text = _("{name} does not fit: {shapes}")
+                raise TrainingError("E536", path=where, problem=text.format(name=rule.theirs[0], shapes=tuple(value.shape)))
             state[rule.ours].copy_(value)
             used.update(rule.theirs)
     left = sorted(set(whole) - used)
