@@ -138,6 +138,8 @@ class RunSettings(Settings):
     out: str | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    sharding: Literal["none", "full"] = "none"
+    """Under torchrun: whether each rank holds the whole model, or its share of weights, gradients and moments (FSDP)."""
     threads: int | None = Field(default=None, ge=1)
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """None writes one every two minutes, and one at the end."""
@@ -238,6 +240,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return _('Did you mean "{name}"?').format(name=close[0])
     return _("Known are: {names}.").format(names=", ".join(names))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, except_for: Iterable[tuple[str, str]] = ()) -> list[str]:
+    """Where two recipes differ, as "train.seed: 0 -> 1"; `except_for` names (part, setting) that may."""
+    free = set(except_for)
+    return [
+        f"{part}.{name}: {(before.get(part) or {}).get(name)!r} -> {value!r}"
+        for part, values in now.items()
+        for name, value in (values or {}).items()
+        if (part, name) not in free and (before.get(part) or {}).get(name) != value
+    ]
 
 
 class _Loader(yaml.SafeLoader):

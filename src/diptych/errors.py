@@ -332,6 +332,26 @@ CATALOGUE: dict[str, Message] = {
         mark("{path} was started with other text or other rows."),
         mark("Resume with the data it had, or start anew with --overwrite."),
     ),
+    "E520": Message(
+        mark("Rank {rank} was started with another recipe than the first one ({changes})."),
+        mark("Start every rank with the same command and the same recipe file."),
+    ),
+    "E521": Message(
+        mark("Rank {rank} has other data than the first one ({data} instead of {first})."),
+        mark("Give every machine the same text or table, best on a file system that they share."),
+    ),
+    "E522": Message(
+        mark("Rank {rank} waited for another rank that is gone ({problem})."),
+        mark("Go on with --resume, or let torchrun do so by itself: torchrun --max-restarts 3 …"),
+    ),
+    "E523": Message(
+        mark("Rank {rank} does not see {path}, which the first rank has made."),
+        mark("Let --out name a folder on a file system that all machines share."),
+    ),
+    "E524": Message(
+        mark("Several ranks cannot work together on {device}."),
+        mark("Take --set run.device=cpu, or start one process without torchrun."),
+    ),
     "E530": Message(
         mark("The teacher {teacher} knows other labels ({theirs}) than the student is to learn ({ours})."),
         mark("Fine-tune the teacher on a table with these labels first, or teach by relations alone: soft: 0, relations: 1."),

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.model import Model
 from diptych.models.presets import create
-from diptych.recipe import Recipe
+from diptych.recipe import Recipe, build
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report
 from diptych.running import (
+    Beginning,
     base_model,
+    begin,
     command_of,
     cost_facts,
     interrupted,
     languages_of,
     next_steps,
+    open_workspace,
     regime_of,
     resolve,
     sample_of,
@@ -40,7 +44,8 @@ from diptych.tasks.tables import Columns, LabelledRow, digest, drop_duplicates, 
 from diptych.text.tokenizer import Tokenizer
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
-from diptych.training.workspace import Workspace, check_free, kept_tokenizer
+from diptych.training.ranks import here
+from diptych.training.workspace import Workspace, kept_tokenizer
 
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
 
@@ -91,13 +96,18 @@ def finetune_recipe(
         model: start from this model instead of the recipe's; its network is changed in place.
         hold_out: False trains on every row of `source` and tests on none.
     """
-    runtime.prepare(threads=recipe.run.threads)
-    if recipe.run.out:
-        check_free(Path(recipe.run.out), resume=resume, overwrite=overwrite)
+    begun = begin(recipe, resume=resume, overwrite=overwrite)
     ledger = Ledger()
     parts = read_parts(recipe, source, ledger, hold_out=hold_out)
     return finetune_parts(
-        recipe, parts, ledger, model=model, resume=resume, overwrite=overwrite, listener=listener, with_baselines=with_baselines
+        recipe,
+        parts,
+        ledger,
+        model=model,
+        resume=begun.resume,
+        overwrite=begun.overwrite,
+        listener=listener,
+        with_baselines=with_baselines,
     )
 
 
@@ -113,21 +123,22 @@ def finetune_parts(
     with_baselines: bool = True,
 ) -> Finetuned:
     """The same as `finetune_recipe`, on rows that are read and split already."""
+    begun = begin(recipe, resume=resume, overwrite=overwrite)
+    ranks = begun.ranks
     show = listener or display()
     task = task_class(recipe.task.name)(recipe.task)
-    kept = kept_tokenizer(recipe.run.out) if resume and recipe.run.out else None
-    start = model or _start(recipe, parts, task, kept, ledger)
-    recipe = resolve(recipe, start.net)
-    workspace = Workspace(recipe.run.out, recipe.to_dict(), resume=resume, overwrite=overwrite) if recipe.run.out else None
-    if workspace and model is None and recipe.model.base is None:
+    start = model or _start(recipe, parts, task, begun, ledger)
+    recipe = ranks.first_makes(partial(resolve, recipe, start.net), Recipe.to_dict, build)
+    workspace = open_workspace(recipe, begun)
+    if workspace and model is None and recipe.model.base is None and ranks.is_first:
         workspace.keep_tokenizer(start.tokenizer)
-    journal = [Journal(workspace.journal)] if workspace else []
-    tell = Several([show, *journal])
+    journal = [Journal(workspace.journal)] if workspace and ranks.is_first else []
+    tell = Several([show, *journal] if ranks.is_first else [])
     try:
         found = _("{text} is the text, {label} the label; {train:,} rows to train, {dev:,} to stop by, {test:,} to test")
         counts = {"train": len(parts.train), "dev": len(parts.dev), "test": len(parts.test)}
         tell.tell({"kind": "stage", "text": found.format(text=parts.columns.text, label=parts.columns.label, **counts)})
-        return _train(recipe, task, parts, start, workspace, ledger, tell, resume=resume, with_baselines=with_baselines)
+        return _train(recipe, task, parts, start, workspace, ledger, tell, resume=begun.resume, with_baselines=with_baselines)
     finally:
         for each in journal:
             each.close()
@@ -166,24 +177,29 @@ def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = 
     return Parts(rows, dev, test, columns, is_split=hold_out)
 
 
-def _start(recipe: Recipe, parts: Parts, task: Any, kept: Tokenizer | None, ledger: Ledger) -> Model:
+def _start(recipe: Recipe, parts: Parts, task: Any, begun: Beginning, ledger: Ledger) -> Model:
     """The model to start from: a folder's, or a fresh one with a tokenizer of the training texts."""
     if (base := base_model(recipe)) is not None:
         return base
-    settings = recipe.model.tokenizer
-    texts = [text for row in parts.train for text in row.texts]
-    kind = settings.kind or "wordpiece"
-    if kept:
-        tokenizer = kept
-    elif settings.folder:
-        tokenizer = Tokenizer.load(settings.folder)
-    else:
-        tokenizer = Tokenizer.train(
-            sample_of(texts), kind, settings.vocab_size, panel=task.panel, lowercase=settings.lowercase, ledger=ledger
-        )
+
+    def first_tokenizer() -> Tokenizer:
+        kept = kept_tokenizer(recipe.run.out) if begun.resume and recipe.run.out else None
+        return kept or _make_tokenizer(recipe, parts, task.panel, ledger)
+
+    tokenizer = begun.ranks.first_makes(first_tokenizer, Tokenizer.to_json, Tokenizer.from_json)
     net = create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
     net.set_config(token_ids=tokenizer.token_ids)
     return Model(net, tokenizer)
+
+
+def _make_tokenizer(recipe: Recipe, parts: Parts, panel: Any, ledger: Ledger) -> Tokenizer:
+    """The tokenizer that the recipe names, or one that learns from the training texts."""
+    settings = recipe.model.tokenizer
+    if settings.folder:
+        return Tokenizer.load(settings.folder)
+    texts = [text for row in parts.train for text in row.texts]
+    kind = settings.kind or "wordpiece"
+    return Tokenizer.train(sample_of(texts), kind, settings.vocab_size, panel=panel, lowercase=settings.lowercase, ledger=ledger)
 
 
 def _train(
@@ -209,10 +225,13 @@ def _train(
     set_dropout(net, recipe.train)
     net.to(runtime.device(recipe.run.device))
     plan = replace(training_plan(recipe, workspace), data=digest(parts.train))
+    here().check_data(plan.data)
     net, outcome = train(net, task, examples, dev, regime_of(recipe, tokenizer), plan, tell, resume=resume)
     model = Model(net, tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "finetune")})
+        return Finetuned(model, outcome, ledger=ledger)
+    if not here().is_first:
         return Finetuned(model, outcome, ledger=ledger)
     comparison = _test(model, task, parts, outcome, ledger, with_baselines=with_baselines) if parts.test else None
     caveats = _caveats(recipe, parts, comparison)

@@ -5,6 +5,7 @@ corpus -> split by document -> clean -> tokens on disk -> rows -> loop -> held-o
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,18 @@ from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.model import Model
 from diptych.models.presets import create
-from diptych.recipe import Recipe
+from diptych.recipe import Recipe, build
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report
 from diptych.running import (
     base_model,
+    begin,
     command_of,
     cost_facts,
     interrupted,
     languages_of,
     next_steps,
+    open_workspace,
     regime_of,
     resolve,
     sample_of,
@@ -41,7 +44,8 @@ from diptych.text.shards import TokenShards, cached_shards
 from diptych.text.tokenizer import Tokenizer
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
-from diptych.training.workspace import Workspace, check_free, kept_tokenizer
+from diptych.training.ranks import here
+from diptych.training.workspace import Workspace, kept_tokenizer
 
 
 @dataclass
@@ -78,9 +82,8 @@ def pretrain_recipe(
         resume: go on in `run.out`, or start where there is nothing yet.
         overwrite: replace what lies in `run.out`.
     """
-    runtime.prepare(threads=recipe.run.threads)
-    if recipe.run.out:
-        check_free(Path(recipe.run.out), resume=resume, overwrite=overwrite)
+    begun = begin(recipe, resume=resume, overwrite=overwrite)
+    ranks = begun.ranks
     task = task_class(recipe.task.name)(recipe.task)
     corpus = open_corpus(recipe, source)
     base = base_model(recipe)
@@ -88,22 +91,28 @@ def pretrain_recipe(
     ledger = Ledger()
     show.tell({"kind": "stage", "text": _("reading the text")})
     training, _held = corpus.split(recipe.task.held_out)
-    kept = kept_tokenizer(recipe.run.out) if resume and recipe.run.out else None
-    tokenizer = base.tokenizer if base else kept or make_tokenizer(recipe, training, task.panel, ledger)
+
+    def first_tokenizer() -> Tokenizer:
+        kept = kept_tokenizer(recipe.run.out) if begun.resume and recipe.run.out else None
+        return kept or make_tokenizer(recipe, training, task.panel, ledger)
+
+    tokenizer = base.tokenizer if base else ranks.first_makes(first_tokenizer, Tokenizer.to_json, Tokenizer.from_json)
     net = (
         base.net
         if base
         else create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
     )
     net.set_config(token_ids=tokenizer.token_ids)
-    recipe = resolve(recipe, net)
-    workspace = Workspace(recipe.run.out, recipe.to_dict(), resume=resume, overwrite=overwrite) if recipe.run.out else None
-    if workspace and base is None:
+    recipe = ranks.first_makes(partial(resolve, recipe, net), Recipe.to_dict, build)
+    workspace = open_workspace(recipe, begun)
+    if workspace and base is None and ranks.is_first:
         workspace.keep_tokenizer(tokenizer)
-    journal = [Journal(workspace.journal)] if workspace else []
+    journal = [Journal(workspace.journal)] if workspace and ranks.is_first else []
     try:
-        tokens = make_tokens(recipe, corpus, tokenizer, task, ledger)
-        return _train(recipe, task, tokens, Model(net, tokenizer), workspace, ledger, Several([show, *journal]), resume=resume)
+        tokens = ranks.in_turn(partial(make_tokens, recipe, corpus, tokenizer, task, ledger))
+        ranks.check_data(tokens.train.fingerprint)
+        tell = Several([show, *journal] if ranks.is_first else [])
+        return _train(recipe, task, tokens, Model(net, tokenizer), workspace, ledger, tell, resume=begun.resume)
     finally:
         for each in journal:
             each.close()
@@ -198,6 +207,8 @@ def _train(
     model = Model(net, model.tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "pretrain")})
+        return Pretrained(model, outcome, ledger=ledger)
+    if not here().is_first:
         return Pretrained(model, outcome, ledger=ledger)
     scores = score_language(net, task, held_out, tokens.held_out) if held_out is not None else Scores()
     caveats = _caveats(tokens)

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,60 @@ from diptych.tasks import PRETRAINING
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import language_of
 from diptych.training.loop import Outcome, Plan
+from diptych.training.ranks import Ranks, join
 from diptych.training.regimes import Regime, Surroundings, compose, settings_of
-from diptych.training.workspace import Workspace
+from diptych.training.workspace import Workspace, check_free
 
 PRETRAINING_TOKENS = 2048
 """Tokens of a pretraining step where the recipe names no batch."""
 SAMPLE_CHARS = 20_000_000
 """So much text is enough to learn a tokenizer from."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Who carries a run out and what becomes of what lies in `out`: the same for all its ranks."""
+
+    ranks: Ranks
+    resume: bool
+    overwrite: bool
+
+
+def begin(recipe: Recipe, *, resume: bool, overwrite: bool) -> Beginning:
+    """Set the process up, meet the other ranks and see that `out` is free, before anything is read.
+
+    A run that torchrun has started again, because a rank was lost, goes on where it was.
+
+    Raises:
+        RecipeError E411, E412, E413: `out` is taken. TrainingError E520: the ranks were given different recipes.
+    """
+    ranks = join(runtime.device(recipe.run.device))
+    runtime.prepare(threads=recipe.run.threads)
+    ranks.check_recipe(recipe.to_dict())
+    if ranks.restarts:
+        resume, overwrite = True, False
+    if recipe.run.out:
+        out = Path(recipe.run.out)
+        ranks.first_does(lambda: check_free(out, resume=resume, overwrite=overwrite))
+    return Beginning(ranks, resume, overwrite)
+
+
+def open_workspace(recipe: Recipe, begun: Beginning) -> Workspace | None:
+    """The folder of the run, opened by the first rank and seen by all; None where nothing is to be kept.
+
+    Raises:
+        RecipeError, MachineError: see `Workspace`. TrainingError E523: a rank does not see it.
+    """
+    out = recipe.run.out
+    if not out:
+        return None
+
+    def make() -> Workspace:
+        return Workspace(out, recipe.to_dict(), resume=begun.resume, overwrite=begun.overwrite)
+
+    workspace = begun.ranks.first_makes(make, lambda _made: None, lambda _nothing: Workspace.of_first_rank(out))
+    begun.ranks.check_folder(workspace.inner)
+    return workspace
 
 
 def load_model(name: str | Path, adapter: str | Path | None = None) -> Model:
@@ -114,6 +162,7 @@ def training_plan(recipe: Recipe, workspace: Workspace | None) -> Plan:
         checkpoint_steps=run.checkpoint_steps,
         eval_tokens=run.eval_tokens,
         log_steps=run.log_steps,
+        sharding=run.sharding,
     )
 
 

@@ -63,6 +63,16 @@ def prepare(*, threads: int | None = None) -> None:
         torch.set_num_threads(wanted)
 
 
+def is_one_of_several() -> bool:
+    """Whether torchrun started this process as one of several ranks of a run."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1 and all(name in os.environ for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"))
+
+
+def speaks() -> bool:
+    """Whether this process is the one that a person hears: of several ranks, the first."""
+    return not is_one_of_several() or os.environ["RANK"] == "0"
+
+
 def device(wanted: str = "auto") -> Any:
     """The `torch.device` for "auto" (CUDA, then Apple's MPS, then the CPU) or for a name.
 

@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from diptych import runtime
 from diptych.cli import speech, text, train, use
 from diptych.errors import DiptychError, of_system
-from diptych.messages import set_language
+from diptych.messages import _, set_language
 
 app = typer.Typer(
     name="diptych",
@@ -92,7 +93,12 @@ def run(arguments: list[str] | None = None) -> None:
     try:
         speech.translate(get_command(app))(given, prog_name="diptych")
     except DiptychError as error:
-        print(error, file=sys.stderr)
+        print(_said_by(error), file=sys.stderr)
     except OSError as error:
-        print(of_system(error), file=sys.stderr)
+        print(_said_by(of_system(error)), file=sys.stderr)
     sys.exit(1)
+
+
+def _said_by(error: DiptychError) -> str:
+    """The message, with the rank that has the problem where there are several."""
+    return str(error) if runtime.speaks() else _("rank {rank}: {error}").format(rank=os.environ["RANK"], error=error)

@@ -134,7 +134,7 @@ def _carry_out(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    from diptych import api, recipe
+    from diptych import api, recipe, runtime
     from diptych.config import named
     from diptych.models.presets import list_presets
     from diptych.training.progress import display
@@ -160,7 +160,9 @@ def _carry_out(
         done = api.run(checked, resume=resume, overwrite=overwrite, listener=listener)
     finally:
         listener.close()
-    if as_json:
+    if not runtime.speaks():
+        pass  # one log: of several ranks the first says how it went
+    elif as_json:
         print(json.dumps(_facts(done), ensure_ascii=False))
     else:
         _print_scores(done)

@@ -3,9 +3,10 @@
 The result does not depend on the size of the batches or on their order; training watches it, evaluation reports it.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -37,37 +38,69 @@ class Measured:
         return float(np.sqrt(np.square(rest).sum()) / max(1, self.counts[term].sum()))
 
 
+class Among(Protocol):
+    """Several processes that share the work; see `training.ranks.Ranks`."""
+
+    def share(self, pieces: Sequence[Any]) -> list[Any]: ...
+
+    def number(self, piece: int) -> int: ...
+
+    def gather(self, value: Any) -> list[Any]: ...
+
+
 def measure(
-    net: Any, task: Task, examples: Examples, *, batch_tokens: int = 8192, max_tokens: int | None = None, seed: int = 0
+    net: Any,
+    task: Task,
+    examples: Examples,
+    *,
+    batch_tokens: int = 8192,
+    max_tokens: int | None = None,
+    seed: int = 0,
+    among: Among | None = None,
 ) -> Measured:
     """Ask `net` about `examples`, or about a fixed sample of them that holds `max_tokens` tokens.
 
-    The model's mode and every random stream are left as they were.
+    The model's mode and every random stream are left as they were. Of several processes `among` which the batches are shared,
+    each gets the same answer.
     """
     device = next(net.parameters()).device
     was_training = net.training
     net.eval()
-    totals: dict[str, list[np.ndarray]] = {}
-    counts: dict[str, list[np.ndarray]] = {}
-    keys: list[tuple[int, ...]] = []
-    num_tokens = 0
-    places = _sample(examples, max_tokens, seed)
+    groups = list(by_tokens(examples, _sample(examples, max_tokens, seed), batch_tokens))
+    parts: list[tuple[int, _Part]] = []
     with torch.inference_mode():
-        for few in by_tokens(examples, places, batch_tokens):
-            batch = task.collate(examples, few).to(device)
-            outputs = task.forward(net, batch)
-            keys.append(batch.keys)
-            num_tokens += batch.num_tokens
-            for name, term in task.judge(outputs, batch).items():
-                totals.setdefault(name, []).append(term.total_B.double().cpu().numpy())
-                counts.setdefault(name, []).append(term.count_B.cpu().numpy())
+        for piece, few in enumerate(among.share(groups) if among else groups):
+            # One without a batch of its own looks at the first as well: sharded weights are gathered by all together.
+            batch = task.collate(examples, few or groups[0]).to(device)
+            terms = task.judge(task.forward(net, batch), batch)
+            if few:
+                totals = {name: term.total_B.double().tolist() for name, term in terms.items()}
+                counts = {name: term.count_B.tolist() for name, term in terms.items()}
+                parts.append((among.number(piece) if among else piece, (list(batch.keys), totals, counts, batch.num_tokens)))
     net.train(was_training)
-    flat_keys = np.concatenate([np.asarray(some, dtype=np.int64) for some in keys]) if keys else np.empty(0, np.int64)
+    if among:
+        parts = sorted(itertools.chain.from_iterable(among.gather(parts)), key=lambda part: part[0])
+    return _joined([part for _number, part in parts])
+
+
+_Part = tuple[list[int], dict[str, list[float]], dict[str, list[int]], int]
+"""What one batch was measured as: keys, totals, counts and tokens."""
+
+
+def _joined(parts: Sequence[_Part]) -> Measured:
+    """The parts in a row."""
+    keys = [key for some, *_rest in parts for key in some]
+    totals: dict[str, list[float]] = {}
+    counts: dict[str, list[int]] = {}
+    for _keys, some_totals, some_counts, _tokens in parts:
+        for name in some_totals:
+            totals.setdefault(name, []).extend(some_totals[name])
+            counts.setdefault(name, []).extend(some_counts[name])
     return Measured(
-        flat_keys,
-        {name: np.concatenate(parts) for name, parts in totals.items()},
-        {name: np.concatenate(parts) for name, parts in counts.items()},
-        num_tokens,
+        np.array(keys, dtype=np.int64),
+        {name: np.asarray(values) for name, values in totals.items()},
+        {name: np.asarray(values) for name, values in counts.items()},
+        sum(tokens for *_rest, tokens in parts),
     )
 
 

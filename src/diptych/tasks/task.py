@@ -74,10 +74,13 @@ class Batch:
     """By the name of the head that answers."""
     keys: tuple[int, ...]
     """What each of the batch's examples is: the number of its document or row. Losses come in this order."""
+    is_company: bool = False
+    """Whether it is shown only because other ranks have a piece more than this one: it counts for nothing, and no more does its
+    gradient, but sharded weights are gathered by all ranks together."""
 
     def to(self, device: torch.device) -> "Batch":
         moved = {name: targets.to(device) for name, targets in self.targets.items()}
-        return Batch(self.texts.to(device), moved, self.keys)
+        return Batch(self.texts.to(device), moved, self.keys, self.is_company)
 
     @property
     def num_tokens(self) -> int:

@@ -133,6 +133,15 @@ class Tokenizer:
         for name, data in (("tokenizer_config.json", settings), ("special_tokens_map.json", names)):
             (folder / name).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values, to hand to another process."""
+        return {"backend": self.backend.to_str(), "roles": self.roles, "context_length": self.context_length}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Tokenizer":
+        """The tokenizer that `to_json` gave away."""
+        return cls(tokenizers.Tokenizer.from_str(data["backend"]), data["roles"], data["context_length"])
+
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`, without special ones."""
         return self.encode_offsets(text)[0]

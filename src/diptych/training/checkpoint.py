@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +36,45 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor
     """
     target = folder / f"step-{step:08d}"
     part = folder / f".writing-{os.getpid()}"
-    try:
+    with writing_errors_named(part, target):
         for left in folder.glob(".writing-*"):
             shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
         for name, group in tensors.items():
             save_file({key: tensor.detach().cpu().contiguous() for key, tensor in group.items()}, part / f"{name}.safetensors")
-        files = {path.name: _checksum(path) for path in sorted(part.iterdir())}
-        described = {"step": step, "files": files, **state}
-        text = json.dumps({**described, "checksum": _checksum_of(described)})
-        (part / "state.json").write_text(text, encoding="utf-8")
-        for path in part.iterdir():
-            _flush(path)
-        shutil.rmtree(target, ignore_errors=True)
-        part.rename(target)
-        _flush(folder)
+        put_in_place(part, target, {"step": step, **state})
+    return target
+
+
+@contextlib.contextmanager
+def writing_errors_named(part: Path, target: Path) -> Iterator[None]:
+    """What the disk refuses while `part` is written is said as an error about `target`, and `part` is removed.
+
+    Raises:
+        MachineError E902, E904.
+    """
+    try:
+        yield
     except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
         if "No space" in str(error):
             raise MachineError("E902", path=target) from None
         raise of_system(error if isinstance(error, OSError) else OSError(str(error)), target) from None
-    for old in checkpoints(folder)[:-KEPT]:
+
+
+def put_in_place(part: Path, target: Path, state: dict[str, Any]) -> None:
+    """Describe the tensors that were written to `part`, flush them, let the folder take its name, and drop the oldest."""
+    files = {path.name: _checksum(path) for path in sorted(part.iterdir())}
+    described = {**state, "files": files}
+    text = json.dumps({**described, "checksum": _checksum_of(described)})
+    (part / "state.json").write_text(text, encoding="utf-8")
+    for path in part.iterdir():
+        _flush(path)
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
+    _flush(target.parent)
+    for old in checkpoints(target.parent)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -71,17 +88,32 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[st
     Raises:
         TrainingError E502: there are checkpoints, and every one of them is damaged.
     """
+    found = newest_whole(folder)
+    return None if found is None else (read_tensors(*found), found[1])
+
+
+def newest_whole(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The folder of the newest checkpoint whose checksums hold, and its state; None where there is no checkpoint.
+
+    Raises:
+        TrainingError E502: there are checkpoints, and every one of them is damaged.
+    """
     found = checkpoints(folder)
     for path in reversed(found):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             state = json.loads((path / "state.json").read_text(encoding="utf-8"))
             if state.pop("checksum") != _checksum_of(state):
                 continue
             if all(_checksum(path / name) == digest for name, digest in state["files"].items()):
-                return {Path(name).stem: load_file(path / name) for name in state["files"]}, state
+                return path, state
     if found:
         raise TrainingError("E502", path=folder)
     return None
+
+
+def read_tensors(path: Path, state: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """The groups of tensors of a checkpoint that one process wrote."""
+    return {Path(name).stem: load_file(path / name) for name in state["files"]}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[str, Tensor]:

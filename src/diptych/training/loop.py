@@ -4,6 +4,7 @@ Everything random is keyed by (seed, position), so a run that was killed and res
 was not, and looking at the held-out part changes nothing.
 """
 
+import math
 import signal
 import threading
 import time
@@ -19,21 +20,17 @@ from diptych import runtime
 from diptych.config import TrainSettings
 from diptych.errors import MachineError, TrainingError
 from diptych.tasks.measure import by_tokens, measure
-from diptych.tasks.task import Examples, Task
-from diptych.training.checkpoint import (
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    restore_weights,
-    save_checkpoint,
-    weights,
-)
+from diptych.tasks.task import Batch, Examples, Place, Task
+from diptych.training.checkpoint import optimizer_tensors, restore_optimizer, restore_weights, weights
+from diptych.training.keeping import keeper
 from diptych.training.optimizers import build_optimizer
 from diptych.training.order import Order
 from diptych.training.progress import Listener, Several
+from diptych.training.ranks import as_lost_rank, here
 from diptych.training.regimes import Regime
 from diptych.training.regimes.regime import StepResult
 from diptych.training.schedules import Budget, lr_scale
+from diptych.training.sharding import copy_from_first, full, let_go, shard, whole
 
 CHECKPOINT_SECONDS = 120.0
 LOG_SECONDS = 1.0
@@ -47,6 +44,8 @@ class Plan:
     batch_size: int
     lr: float
     precision: str = "float32"
+    sharding: str = "none"
+    """Of several ranks: "full" leaves each of them a share of the weights alone."""
     checkpoints: Path | None = None
     """None keeps no checkpoints."""
     checkpoint_steps: int | None = None
@@ -102,18 +101,24 @@ def train(
 ) -> tuple[Any, Outcome]:
     """Train `net` on `examples` until the budget is spent; the model and how it went.
 
+    Of several ranks each has to call this with the same. All return the trained model, but where it is sharded: then the
+    first one alone has its weights.
+
     Raises:
         TrainingError E501: there are no examples. E503, E504: the loss is no longer a number; the state before that step is
-        kept where the plan keeps checkpoints, and stands in `net` in any case.
+        kept where the plan keeps checkpoints, and stands in `net` in any case. E522: another rank is gone.
     """
     if len(examples) == 0:
         raise TrainingError("E501")
-    run = _Run(net, task, examples, held_out, regime, plan, listener or Several([]))
-    if resume:
-        run.resume()
-    with _Interrupt() as interrupt:
-        outcome = run.go(interrupt)
-    return regime.finish(run.net), outcome
+    try:
+        run = _Run(net, task, examples, held_out, regime, plan, listener or Several([]))
+        if resume:
+            run.resume()
+        with _Interrupt() as interrupt:
+            outcome = run.go(interrupt)
+        return regime.finish(run.finished()), outcome
+    except RuntimeError as error:
+        raise as_lost_rank(error) from None
 
 
 class _Run:
@@ -126,9 +131,16 @@ class _Run:
         self.regime, self.plan, self.listener = regime, plan, listener
         self.net = regime.prepare(net, task)
         self.device = next(net.parameters()).device
+        self.ranks = here()
+        self.unsharded: Any = None
+        if not self.ranks.is_alone:
+            copy_from_first(self.net)
+            self.unsharded = shard(self.net) if plan.sharding == "full" else None
+        self.keeper = keeper(plan.checkpoints, self.ranks) if plan.checkpoints else None
         self.optimizer = build_optimizer(self.net, plan.train, plan.lr, plan.precision)
         self.budget = Budget.of(plan.train, len(examples), plan.batch_size)
         self.order = Order(len(examples), plan.batch_size, plan.train.seed, self.budget.examples)
+        self.has_dropout = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in self.net.modules())
         self.state = _State()
         self.best_weights: dict[str, Tensor] | None = None
         self.outcome = Outcome()
@@ -139,7 +151,7 @@ class _Run:
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, or start where there is none."""
-        found = load_checkpoint(self.plan.checkpoints) if self.plan.checkpoints else None
+        found = self.keeper.load(self.net) if self.keeper else None
         if found is None:
             return
         tensors, state = found
@@ -164,17 +176,17 @@ class _Run:
             result, num_tokens = self._step(places, spent)
             state.step += 1
             state.tokens += num_tokens
-            state.seconds += time.monotonic() - started
+            self._pass_time(started)
             self._log(result, num_tokens)
             if self._is_due(spent):
                 started = time.monotonic()
                 is_over = self._look()
                 # A budget in minutes is a person's time, so looking at the held-out part counts as well.
-                state.seconds += time.monotonic() - started
+                self._pass_time(started)
                 if is_over:
                     self.outcome.stopped = "early"
                     break
-            if interrupt.asked:
+            if self.ranks.any(interrupt.asked):
                 self.outcome.stopped = "interrupted"
                 break
             self._save_if_due()
@@ -185,19 +197,27 @@ class _Run:
             restore_weights(self.net, self.best_weights)
         else:
             self._save()
+        self._wait_until_saved()
         self.net.eval()
         outcome = self.outcome
         outcome.steps, outcome.tokens, outcome.seconds = state.step, state.tokens, state.seconds
         outcome.best, outcome.best_step = state.best, state.best_step
         return outcome
 
+    def finished(self) -> Any:
+        """The network that the run leaves, whole."""
+        return self.net if self.unsharded is None else whole(self.net, self.unsharded)
+
+    def _pass_time(self, started: float) -> None:
+        """Add the time since `started`, by the first rank's clock: a budget in minutes ends for all ranks at once."""
+        self.state.seconds = self.ranks.of_first(self.state.seconds + time.monotonic() - started)
+
     def _spent(self) -> float:
         return self.budget.spent(self.state.step, self.state.tokens, self.state.seconds)
 
     def _step(self, places: list, spent: float) -> tuple[StepResult, int]:
         train = self.plan.train
-        groups = by_tokens(self.examples, places, train.micro_batch_tokens)
-        batches = [self.task.collate(self.examples, group).to(self.device) for group in groups]
+        batches = self._batches(places)
         # The middle of this step, so that neither the first nor the last one is taken with a learning rate of 0.
         half = 0.5 / self.budget.steps if self.budget.steps else 0.0
         scale = lr_scale(spent + half, train)
@@ -205,21 +225,40 @@ class _Run:
             group["lr"] = group["peak_lr"] * scale
         with runtime.precision(self.plan.precision, self.device.type):
             result = self.regime.step(self.net, self.task, batches, (train.seed, self.state.step))
+        result = result.summed(self.ranks)
+        self.ranks.sum_gradients(p for group in self.optimizer.param_groups for p in group["params"])
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = full(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         if not (torch.isfinite(norm) and abs(result.loss) != float("inf") and result.loss == result.loss):
             raise self._diverged(self.plan.lr * scale)
         if train.clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, train.clip, norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return result, sum(batch.num_tokens for batch in batches)
+        return result, sum(self.examples.num_tokens(place.index) for place in places)
+
+    def _batches(self, places: list[Place]) -> list[Batch]:
+        """This rank's pieces of a step.
+
+        Dropout is drawn by piece, so with it a step is cut as for one rank and ranks without a piece look on; without it the
+        step is cut so that every rank has something to do.
+        """
+        limit = self.plan.train.micro_batch_tokens
+        if not self.has_dropout:
+            limit = min(limit, math.ceil(sum(self.examples.num_tokens(place.index) for place in places) / self.ranks.count))
+        batches = []
+        for group in self.ranks.share(list(by_tokens(self.examples, places, limit))):
+            batch = self.task.collate(self.examples, group or places[:1]).to(self.device)
+            batch.is_company = group is None
+            batches.append(batch)
+        return batches
 
     def _diverged(self, lr: float) -> TrainingError:
         """Keep the state before the step that failed, which was not applied; the error that says so."""
         self.optimizer.zero_grad(set_to_none=True)
         self._log(None, 0)
         self._save()
+        self._wait_until_saved()
         values = {"step": self.state.step + 1, "lr": f"{lr:.2g}", "lower": f"{self.plan.lr / 3:.2g}"}
         if self._saved_step < 0:
             return TrainingError("E504", **values)
@@ -271,8 +310,14 @@ class _Run:
         self._log(None, 0)
         with runtime.precision(self.plan.precision, self.device.type):
             measured = measure(
-                self.net, self.task, self.held_out, max_tokens=self.plan.eval_tokens, batch_tokens=self.plan.train.micro_batch_tokens
+                self.net,
+                self.task,
+                self.held_out,
+                max_tokens=self.plan.eval_tokens,
+                batch_tokens=self.plan.train.micro_batch_tokens,
+                among=self.ranks,
             )
+        let_go(self.net)
         # A term that nothing was asked of has no mean: every label of the held-out rows may be an unknown one.
         terms = {name: measured.mean(name) for name, counts in measured.counts.items() if counts.any()}
         self.outcome.held_out = terms
@@ -295,24 +340,32 @@ class _Run:
 
     def _save_if_due(self) -> None:
         every = self.plan.checkpoint_steps
-        due = self.state.step % every == 0 if every else time.monotonic() - self._last_saved > CHECKPOINT_SECONDS
+        due = self.state.step % every == 0 if every else self.ranks.of_first(time.monotonic() - self._last_saved > CHECKPOINT_SECONDS)
         if due:
             self._save()
 
     def _save(self) -> None:
         """Write a checkpoint; a full disk is said and survived, since the last good checkpoint stands."""
-        if self.plan.checkpoints is None or self._saved_step == self.state.step:
+        if self.keeper is None or self._saved_step == self.state.step:
             return
         tensors = {"weights": weights(self.net), "optimizer": optimizer_tensors(self.optimizer, self.net)}
         if self.best_weights is not None:
             tensors["best"] = self.best_weights
         try:
             state = {"run": self.state.to_json(), "regime": self.regime.state(), "data": self.plan.data}
-            save_checkpoint(self.plan.checkpoints, self.state.step, tensors, state)
+            self.keeper.save(self.state.step, tensors, state)
             self._saved_step = self.state.step
         except MachineError as error:
             self.listener.tell({"kind": "stage", "text": str(error)})
         self._last_saved = time.monotonic()
+
+    def _wait_until_saved(self) -> None:
+        """Let a checkpoint that is written in the background come to its end, good or bad."""
+        try:
+            if self.keeper is not None:
+                self.keeper.wait()
+        except MachineError as error:
+            self.listener.tell({"kind": "stage", "text": str(error)})
 
 
 class _Interrupt:
@@ -333,6 +386,7 @@ class _Interrupt:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        # torchrun sends one signal and then ends what does not end; a rank alone must not leave the others waiting.
+        if self.asked and here().is_alone:
             raise KeyboardInterrupt
         self.asked = True

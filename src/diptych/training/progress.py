@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
+from diptych import runtime
 from diptych.messages import _, mark
 
 Event = dict[str, Any]
@@ -133,11 +134,11 @@ class Several:
 
 
 def display(style: Style = "auto") -> Listener:
-    """The listener for `style`; "auto" is a bar on a terminal and plain lines elsewhere."""
+    """The listener for `style`; "auto" is a bar on a terminal and plain lines elsewhere. Of several ranks, one shows anything."""
+    if style == "quiet" or not runtime.speaks():
+        return Several([])
     if style == "json":
         return JsonLines()
-    if style == "quiet":
-        return Several([])
     if style == "bar" or (style == "auto" and sys.stderr.isatty()):
         return Bar()
     return Lines()

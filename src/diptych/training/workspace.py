@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from diptych.config import read_yaml, to_yaml
+from diptych.config import differences, read_yaml, to_yaml
 from diptych.errors import RecipeError, of_system
 from diptych.ledger import Ledger
 from diptych.models.folder import full_disk_is_named
@@ -49,15 +49,19 @@ class Workspace:
         except OSError as error:
             raise of_system(error, self.out) from None
 
+    @classmethod
+    def of_first_rank(cls, out: str | Path) -> "Workspace":
+        """The folder as the other ranks of a run see it, once the first has opened it: they write checkpoints there, no more."""
+        workspace = cls.__new__(cls)
+        workspace.out = Path(out)
+        workspace.inner = workspace.out / "diptych"
+        return workspace
+
     def _check_same(self, recipe: dict[str, Any]) -> None:
         path = self.inner / "recipe.yaml"
         before = read_yaml(path) if path.exists() else recipe
-        changed = [
-            f"{part}.{name}: {before.get(part, {}).get(name)!r} -> {value!r}"
-            for part in ("model", "task", "train")
-            for name, value in (recipe.get(part) or {}).items()
-            if (part, name) not in FREE_TO_CHANGE and before.get(part, {}).get(name) != value
-        ]
+        deciding = {part: recipe.get(part) for part in ("model", "task", "train")}
+        changed = differences(before, deciding, except_for=FREE_TO_CHANGE)
         if changed:
             raise RecipeError("E414", path=self.out, changes="; ".join(changed))
 

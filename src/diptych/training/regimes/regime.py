@@ -13,6 +13,7 @@ from diptych.config import Settings
 from diptych.streams import seed_for
 from diptych.tasks.task import Batch, Task
 from diptych.text.tokenizer import Tokenizer
+from diptych.training.ranks import Ranks, here
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,23 @@ class StepResult:
         """The objective of the step: each term's sum over its count, weighted and added."""
         return sum(self.weights[name] * self.totals[name] / max(1, self.counts[name]) for name in self.totals)
 
+    def summed(self, ranks: Ranks) -> "StepResult":
+        """What the step cost on all ranks together; the counts are those of all ranks already."""
+        if ranks.is_alone:
+            return self
+        weights = {name: weight for each in ranks.gather(self.weights) for name, weight in each.items()}
+        return StepResult(ranks.sum(self.totals), self.counts, weights)
+
+
+def counts_of(batches: Sequence[Batch]) -> dict[str, int]:
+    """How many targets each term of the loss has in the whole step, over its batches and over all ranks."""
+    counts: dict[str, int] = {}
+    for batch in batches:
+        if not batch.is_company:
+            for name, count in batch.counts().items():
+                counts[name] = counts.get(name, 0) + count
+    return here().sum(counts)
+
 
 class Regime(Protocol):
     """How a step is taken. Regimes compose by wrapping: `Private(LoRA(Plain()))`."""
@@ -68,26 +86,25 @@ class Regime(Protocol):
 class Plain:
     """The gradient of: sum of the losses over the number of targets, both over the whole step.
 
-    The counts are known before the first forward pass, so micro-batches of any size and raggedness add up to the gradient
-    of one large batch.
+    The counts are known before the first forward pass, so micro-batches of any size and raggedness, and those of other ranks,
+    add up to the gradient of one large batch.
     """
 
     def prepare(self, net: Any, task: Task) -> Any:
         return net
 
     def step(self, net: Any, task: Task, batches: Sequence[Batch], seed: tuple[int, int]) -> StepResult:
-        result = StepResult()
-        for batch in batches:
-            for name, count in batch.counts().items():
-                result.counts[name] = result.counts.get(name, 0) + count
+        result = StepResult(counts=counts_of(batches))
         for number, batch in enumerate(batches):
-            torch.manual_seed(seed_for(seed[0], "dropout", seed[1], number))
+            torch.manual_seed(seed_for(seed[0], "dropout", seed[1], here().number(number)))
             objective: torch.Tensor | float = 0.0
             for name, term in task.loss(task.forward(net, batch), batch).items():
                 total = term.total_B.sum()
-                objective = objective + total * (term.weight / max(1, result.counts[name]))
-                result.totals[name] = result.totals.get(name, 0.0) + float(total.detach())
-                result.weights[name] = term.weight
+                share = 0 if batch.is_company else term.weight / max(1, result.counts[name])
+                objective = objective + total * share
+                if not batch.is_company:
+                    result.totals[name] = result.totals.get(name, 0.0) + float(total.detach())
+                    result.weights[name] = term.weight
             if isinstance(objective, torch.Tensor) and objective.requires_grad:
                 objective.backward()
         return result
