@@ -115,6 +115,11 @@ def test_dropout_does_not_depend_on_the_number_of_ranks(sharding, both):
     both("causal-lm", sharding=sharding, steps=8, batch_size=5, micro_batch_tokens=30, dropout=0.2)
 
 
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_muon_makes_whole_matrices_orthogonal_though_each_rank_holds_a_share(sharding, both):
+    both("causal-lm", sharding=sharding, steps=8, batch_size=4, optimizer="muon")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", SHARDINGS)
 @pytest.mark.parametrize("name", ["causal-lm", "masked-lm"])

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from diptych.training.sharding import full, shared_like
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """The quintic that takes singular values from (0, 1] to about 1 fastest; it ends between 0.7 and 1.2, which is near enough."""
 NEWTON_SCHULZ_STEPS = 5
@@ -58,11 +60,13 @@ class Muon(torch.optim.Optimizer):
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
         having = [(matrix, rows) for matrix, rows in zip(group["params"], group["parts"], strict=True) if matrix.grad is not None]
-        parts = [part for matrix, rows in having for part in self._moved(matrix).split(rows)]
+        # A share of a matrix has other singular values than the whole: each rank makes the whole update, and keeps its share of it.
+        parts = [part for matrix, rows in having for part in full(self._moved(matrix)).split(rows)]
         orthogonalize(parts, self.dtype)
         lr, ready = group["lr"], iter(parts)
         for matrix, rows in having:
-            update = torch.cat([part * (ADAMW_RMS * max(part.shape) ** 0.5) for part in islice(ready, len(rows))]).to(matrix.dtype)
+            whole = torch.cat([part * (ADAMW_RMS * max(part.shape) ** 0.5) for part in islice(ready, len(rows))]).to(matrix.dtype)
+            update = shared_like(whole, matrix)
             if group["weight_decay"]:
                 shrinks = (update * matrix > 0) if self.is_cautious else 1.0
                 update.add_(matrix * shrinks, alpha=group["weight_decay"])
