@@ -16,6 +16,7 @@ _HOMES = {
     "create": "api",
     "pretrain": "api",
     "finetune": "api",
+    "distill": "api",
     "evaluate": "api",
     "run": "api",
     "Model": "model",
@@ -33,7 +34,7 @@ _HOMES = {
 __all__ = [*sorted([*_HOMES, "models"]), "__version__"]
 
 if TYPE_CHECKING:
-    from diptych.api import create, evaluate, finetune, load, models, pretrain, run
+    from diptych.api import create, distill, evaluate, finetune, load, models, pretrain, run
     from diptych.errors import DiptychError
     from diptych.estimators import TextClassifier
     from diptych.evaluation.intervals import Score, Scores

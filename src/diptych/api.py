@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from diptych import runtime
-from diptych.config import RunSettings, TrainSettings, nearest
-from diptych.errors import RecipeError, UsageError
+from diptych.config import RunSettings, TrainSettings, named, nearest
+from diptych.distilling import TOLD, distilled_parts, is_service, prompts_of, write_texts
+from diptych.errors import RecipeError, TrainingError, UsageError
 from diptych.evaluation.evaluate import score_language, score_predictions
 from diptych.evaluation.intervals import Scores
 from diptych.finetuning import Finetuned, finetune_recipe
@@ -21,6 +22,7 @@ from diptych.model import Model
 from diptych.models import presets
 from diptych.pretraining import Pretrained, make_tokens, pretrain_recipe
 from diptych.recipe import Recipe, build
+from diptych.remote import Service
 from diptych.running import load_model
 from diptych.tasks import PRETRAINING, task_class
 from diptych.tasks.classification import UNSEEN_LABEL
@@ -91,6 +93,44 @@ def finetune(base: str | Path, data: Any, *, task: str | None = None, verbose: b
     done = finetune_recipe(recipe, source, listener=_listener(verbose=verbose), **_switches(settings))
     done.model.finetuned = done  # type: ignore[attr-defined]
     return done.model
+
+
+def distill(
+    teacher: str | Path,
+    data: Any,
+    *,
+    student: str | Path | None = None,
+    layers: int | None = None,
+    task: str | None = None,
+    verbose: bool = False,
+    **settings: Any,
+) -> Model:
+    """A smaller model that answers like `teacher`, learnt from text or from a table.
+
+    Args:
+        teacher: a model folder, an installed model, or the address of an OpenAI-compatible service (`model` names its model, `key`
+            the environment variable with its key).
+        data: what the teacher is asked about: a table for a classifier, text for a language model. A service that is to teach
+            writing takes prompts, one a line, and what it writes is kept in `written`, a file of JSON lines.
+        student: a preset or a model folder; None starts from `layers` of the teacher's layers, half of them as a rule.
+        settings: `temperature`, `hard`, `soft`, `hidden`, `relations` … of the regime, and all that `finetune` and `pretrain` take.
+    """
+    told = {name: settings.pop(name) for name in TOLD if name in settings and not isinstance(settings[name], Mapping)}
+    if is_service(teacher) and task in PRETRAINING:
+        written = settings.pop("written", "written.jsonl")
+        service = Service(str(teacher), str(told.get("model") or ""), told.get("key"))
+        write_texts(service, prompts_of(data), written, seed=settings.get("seed", 0))
+        if student is None:
+            raise TrainingError("E542", teacher=teacher)
+        return pretrain(student, Path(written), task=task, verbose=verbose, column="text", **settings)
+    parts = distilled_parts(teacher, student=None if student is None else str(student), layers=layers, task=task, **told)
+    further = named(settings.pop("regime", []))
+    parts["train"]["regime"] = [*parts["train"]["regime"], *further]
+    start = parts["model"].pop("preset", None) or parts["model"].pop("base")
+    merged = {**settings, "model": parts["model"], "train": {**parts["train"], **settings.get("train", {})}}
+    name = parts["task"]["name"]
+    learn = pretrain if name in PRETRAINING else finetune
+    return learn(start, data, task=name, verbose=verbose, **merged)
 
 
 def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings: Any) -> Scores:

@@ -384,6 +384,26 @@ CATALOGUE: dict[str, Message] = {
         mark("An adapter is a difference to a model that is there already, and this one starts from fresh weights."),
         mark("Name a base (model.base), or leave train.regime.lora.adapter out."),
     ),
+    "E538": Message(
+        mark("The service at {address} does not answer: {problem}."),
+        mark("Check the address (it ends in /v1 as a rule), the model's name and the key, then go on with --resume."),
+    ),
+    "E539": Message(
+        mark("The service at {address} answers what cannot be used: {answer}"),
+        mark("Another model, or one that follows instructions better, may do; it must speak OpenAI's chat completions."),
+    ),
+    "E540": Message(
+        mark("The environment variable {name} holds no key."),
+        mark("Set it in the shell that starts Diptych; keys do not belong into recipes."),
+    ),
+    "E541": Message(
+        mark("The service {teacher} can teach by its answers alone, and only when its model is named."),
+        mark("Set model to its name, and leave hidden and relations at 0."),
+    ),
+    "E542": Message(
+        mark("The service {teacher} cannot be its own student: its weights are elsewhere."),
+        mark("Name a student, a preset (bert-mini) or a model folder: --student."),
+    ),
     # E6xx: generating and predicting
     "E601": Message(
         mark("{name} cannot be {value}."),

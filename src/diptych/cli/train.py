@@ -94,6 +94,45 @@ def finetune(
     _carry_out(source, sets, parts, start, out, minutes, epochs, steps, regime, resume, overwrite, as_json)
 
 
+def distill(
+    teacher: Annotated[str, typer.Argument(help="A model folder, an installed model, or the address of a service (http://…/v1).")],
+    source: Annotated[str, typer.Argument(help="The table or text that the teacher is asked about.")],
+    out: Out = None,
+    sets: Sets = None,
+    student: Annotated[str | None, typer.Option(help="A preset or a model folder; the teacher's own layers where it is not given.")] = None,
+    layers: Annotated[int | None, typer.Option("--student-layers", help="Keep so many of the student's layers; half as a rule.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="How soft the teacher's answers are taken; 2 as a rule.")] = None,
+    relations: Annotated[float | None, typer.Option(help="The weight of the relations inside the last layer (MiniLM).")] = None,
+    hidden: Annotated[float | None, typer.Option(help="The weight of the hidden states.")] = None,
+    model: Annotated[str | None, typer.Option(help="What a service calls the model that is to teach.")] = None,
+    key: Annotated[str | None, typer.Option(help="The environment variable that holds a service's key.")] = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    task: Task = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Teach a smaller model what a larger one knows, by its answers to a table or a text.
+
+    Example: `diptych distill my-classifier tickets.csv --out small-classifier`
+    """
+    from diptych.distilling import distilled_parts, is_service, prompts_of, write_texts
+    from diptych.remote import Service
+    from diptych.tasks import PRETRAINING
+
+    told = {"temperature": temperature, "relations": relations, "hidden": hidden, "model": model, "key": key}
+    parts = distilled_parts(teacher, student=student, layers=layers, task=task, **told)
+    if is_service(teacher) and parts["task"]["name"] in PRETRAINING:
+        written = f"{out or 'student'}-written.jsonl"
+        count = write_texts(Service(teacher, model or "", key), prompts_of(source), written)
+        print(_("{count:,} texts of the teacher are in {file}").format(count=count, file=written))
+        parts["train"], parts["task"], source = {}, {**parts["task"], "column": "text"}, written
+    parts["task"]["text" if parts["task"]["name"] in PRETRAINING else "data"] = source
+    _carry_out(None, sets, parts, None, out, minutes, epochs, steps, None, resume, overwrite, as_json)
+
+
 def recipe_show(source: Source = None, sets: Sets = None) -> None:
     """Print a recipe with every setting it has."""
     from diptych import recipe
@@ -114,6 +153,7 @@ def add_to(app: typer.Typer) -> None:
     """Hang these commands in."""
     app.command()(pretrain)
     app.command()(finetune)
+    app.command()(distill)
     recipes = typer.Typer(help="Show a recipe in full, or the schema of all of them.", no_args_is_help=True)
     recipes.command("show")(recipe_show)
     recipes.command("schema")(recipe_schema)

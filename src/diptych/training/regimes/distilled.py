@@ -18,10 +18,12 @@ from torch.utils.checkpoint import checkpoint
 
 from diptych.errors import TrainingError
 from diptych.messages import _
+from diptych.remote import Service
 from diptych.streams import seed_for
 from diptych.tasks.task import Answers, Batch, Loss, Outputs, Task, Term
 from diptych.training.regimes.insides import Insides, relation_heads, relation_nats, watched
 from diptych.training.regimes.regime import RegimeSettings, StepResult, Wrapper
+from diptych.training.regimes.remote_teacher import TEACHES, RemoteTeacher
 
 # Shapes: M targets, C classes or tokens, B examples, N tokens, D hidden.
 
@@ -72,6 +74,7 @@ class Distilled(Wrapper):
 
         Raises:
             TrainingError E530: other labels. E531: another vocabulary. E532: no such head. E533: insides that cannot be compared.
+            E541: a service is to show its insides, or has no name for its model.
         """
         net = self.inner.prepare(net, task)
         self.lessons = Lessons(self._open(net, task), net, self.settings)
@@ -84,6 +87,15 @@ class Distilled(Wrapper):
         lessons: list[Any] = [_Lesson(batch, self.lessons) for batch in batches]
         return self.inner.step(net, taught, lessons, seed)
 
+    def state(self) -> dict[str, Any]:
+        teacher = self.lessons.teacher
+        return {**super().state(), **({"answers": teacher.known} if isinstance(teacher, RemoteTeacher) else {})}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        if isinstance(self.lessons.teacher, RemoteTeacher):
+            self.lessons.teacher.known = state["answers"]
+
     def finish(self, net: Any) -> Any:
         if hasattr(net, "to_teacher"):
             del net.to_teacher
@@ -91,6 +103,15 @@ class Distilled(Wrapper):
 
     def _open(self, net: Any, task: Task) -> Any:
         settings = self.settings
+        if settings.teacher.startswith(("http://", "https://")):
+            assert self.around.tokenizer is not None, "a service is asked in words"
+            if settings.hidden or settings.relations or settings.model is None:
+                raise TrainingError("E541", teacher=settings.teacher)
+            others = [name for name in task.heads if name not in TEACHES]
+            if others:
+                raise TrainingError("E532", teacher=settings.teacher, heads=", ".join(others))
+            service = Service(settings.teacher, settings.model, settings.key)
+            return RemoteTeacher(service, net.config.labels, self.around.tokenizer)
         assert self.around.load is not None, "a regime that opens a teacher is composed with its surroundings"
         teacher = self.around.load(settings.teacher)
         if self.around.tokenizer is not None and not self.around.tokenizer.is_same(teacher.tokenizer):
@@ -103,8 +124,8 @@ class Lessons:
 
     def __init__(self, teacher: Any, net: Any, settings: DistilledSettings) -> None:
         self.teacher, self.settings = teacher, settings
-        self.order_C = _order(teacher, net)
-        ours, theirs = net.config, teacher.config
+        self.order_C = None if isinstance(teacher, RemoteTeacher) else _order(teacher, net)
+        ours, theirs = net.config, net.config if isinstance(teacher, RemoteTeacher) else teacher.config
         self.student_layers = tuple(range(ours.num_layers)) if settings.hidden else ()
         self.teacher_layers = tuple(math.ceil((number + 1) * theirs.num_layers / ours.num_layers) - 1 for number in self.student_layers)
         self.needs_matrix = bool(settings.hidden) and ours.hidden_size != theirs.hidden_size
@@ -119,6 +140,8 @@ class Lessons:
 
     def show(self, task: Task, batch: Any) -> tuple[Outputs, Insides]:
         """The teacher's answers at the batch's targets, and what went on inside."""
+        if isinstance(self.teacher, RemoteTeacher):
+            return self.teacher.answers(batch), Insides()
         with torch.no_grad(), watched(self.teacher, self.teacher_layers, () if self.relations is None else self.relations[1:]) as seen:
             if self.settings.soft:
                 return task.forward(self.teacher, batch), seen
