@@ -1,5 +1,6 @@
 """A model in a person's hands: what each question answers, beside the network asked directly, and what it refuses."""
 
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -330,6 +331,38 @@ def test_what_is_saved_is_what_is_loaded(family: str, labels: tuple[str, ...], t
         assert again.generate("The cat", 10, seed=2) == model.generate("The cat", 10, seed=2)
     else:
         assert again.fill("The [MASK]") == model.fill("The [MASK]")
+
+
+def test_saving_over_its_own_folder_keeps_the_record_of_the_run_and_another_model_does_not(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    make().save(folder)
+    (folder / "diptych").mkdir()
+    (folder / "diptych" / "ledger.json").write_text("[]", encoding="utf-8")
+    (folder / "README.md").write_text("一张卡片 card", encoding="utf-8")
+    again = dt.load(folder)
+    with torch.no_grad():
+        again.net.body.embedding.tokens.weight.add_(1.0)
+    again.save(folder)
+    assert (folder / "diptych" / "ledger.json").read_text(encoding="utf-8") == "[]"
+    assert (folder / "README.md").read_text(encoding="utf-8") == "一张卡片 card"
+    assert dt.load(folder).net.body.embedding.tokens.weight.equal(again.net.body.embedding.tokens.weight)
+    make("gpt2").save(folder)
+    assert not (folder / "diptych").exists() and not (folder / "README.md").exists()
+
+
+def test_a_head_that_its_family_has_no_place_for_is_named_when_it_is_saved(tmp_path: Path) -> None:
+    model = make("modernbert")
+    model.net.ensure_head("nsp")
+    assert model.heads_not_kept() == ["nsp"]
+    with pytest.warns(UserWarning, match="nsp.*modernbert"):
+        model.save(tmp_path / "model")
+    assert "nsp" not in dt.load(tmp_path / "model").net.heads
+    bert = make("bert")
+    bert.net.ensure_head("nsp")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bert.save(tmp_path / "bert")
+    assert bert.heads_not_kept() == [] and "nsp" in dt.load(tmp_path / "bert").net.heads
 
 
 def test_the_tokenizer_of_a_saved_model_opens_elsewhere(tmp_path: Path) -> None:

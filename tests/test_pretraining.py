@@ -53,14 +53,14 @@ def recipe(preset: str, task: str, text: Any = None, out: Path | None = None, **
 class Remember:
     """Every event; at the step that was named, Ctrl-C is pressed."""
 
-    def __init__(self, interrupt_at: int | None = None) -> None:
+    def __init__(self, interrupt_at: int | None = None, number: int = signal.SIGINT) -> None:
         self.events: list[dict] = []
-        self._interrupt_at = interrupt_at
+        self._interrupt_at, self._number = interrupt_at, number
 
     def tell(self, event: dict) -> None:
         self.events.append(event)
         if event["kind"] == "evaluation" and event["step"] == self._interrupt_at:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self._number)
 
     def close(self) -> None:
         return
@@ -296,3 +296,30 @@ def test_transformers_opens_what_we_pretrained_and_reads_the_text_alike(preset: 
             logits = theirs(input_ids=ids)
         logits = logits.logits if task == "causal-lm" else logits.prediction_logits
         assert torch.allclose(ours.logits(ids), logits, atol=1e-5)
+
+
+def test_the_ledger_names_the_head_that_a_folder_has_no_place_for(corpus: Path, tmp_path: Path) -> None:
+    what = "heads that a folder of this family has no place for, not kept"
+    for preset, count in (("modernbert-tiny", 1), ("bert-tiny", 0)):
+        out = tmp_path / preset
+        done = pretrain_recipe(recipe(preset, "masked-lm", corpus, out), listener=Several([]))
+        assert "nsp" in done.model.net.heads and done.ledger.count("model", what) == count
+        assert (what in (out / "diptych/ledger.json").read_text(encoding="utf-8")) == bool(count)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT for one process")
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_a_call_in_python_after_the_run_is_saved(
+    number: int, raised: type, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model that would come back is half trained, and nobody would see it."""
+    monkeypatch.setattr("diptych.api._listener", lambda *, verbose: Remember(interrupt_at=2, number=number))
+    common = {"sizes": TINY, "tokenizer": {"vocab_size": 300}, "steps": 6, "evaluations": 6, "precision": "float32"}
+    with pytest.raises(raised, match="--resume"):
+        dt.pretrain("gpt-tiny", corpus, **common, out=tmp_path / "out")
+    assert not (tmp_path / "out/config.json").exists()
+    rows = [(f"good 好 {number}", "a") for number in range(30)] + [(f"bad 坏 {number}", "b") for number in range(30)]
+    with pytest.raises(raised, match="nothing was kept"):
+        dt.finetune("bert-tiny", rows, **common)
+    monkeypatch.undo()
+    assert dt.pretrain("gpt-tiny", corpus, **common, out=tmp_path / "out", resume=True).pretrained.outcome.steps == 6

@@ -23,7 +23,7 @@ from diptych.models import presets
 from diptych.pretraining import Pretrained, make_tokens, pretrain_recipe
 from diptych.recipe import Recipe, build
 from diptych.remote import Service
-from diptych.running import load_model
+from diptych.running import load_model, pass_on_interrupt
 from diptych.tasks import PRETRAINING, task_class
 from diptych.tasks.classification import UNSEEN_LABEL
 from diptych.tasks.tables import read_labelled
@@ -71,10 +71,14 @@ def pretrain(base: str | Path, text: Any, *, task: str | None = None, verbose: b
         task: "causal-lm" or "masked-lm"; guessed from the base.
         settings: budget (`minutes`, `steps`, `epochs`, `tokens`), `out`, `lr` and so on; a dictionary for a part of the
             recipe (`train={...}`) works as well. `resume` and `overwrite` say what becomes of what lies in `out`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, after what was learnt so far is saved in `out`; `resume=True` goes on from there.
     """
     named, source = _named_files(text)
     recipe = _recipe(base, task or panel_task(base), settings, text=named)
     done = pretrain_recipe(recipe, source, listener=_listener(verbose=verbose), **_switches(settings))
+    pass_on_interrupt(done.outcome, recipe, "pretrain")
     done.model.pretrained = done  # type: ignore[attr-defined]
     return done.model
 
@@ -91,6 +95,7 @@ def finetune(base: str | Path, data: Any, *, task: str | None = None, verbose: b
     named, source = _named_files(data)
     recipe = _recipe(base, name, settings, data=named)
     done = finetune_recipe(recipe, source, listener=_listener(verbose=verbose), **_switches(settings))
+    pass_on_interrupt(done.outcome, recipe, "finetune")
     done.model.finetuned = done  # type: ignore[attr-defined]
     return done.model
 

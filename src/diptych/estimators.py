@@ -38,6 +38,7 @@ class TextClassifier:
         from diptych.finetuning import finetune_recipe
         from diptych.models.presets import list_presets
         from diptych.recipe import build
+        from diptych.running import pass_on_interrupt
         from diptych.tasks.tables import label_name
         from diptych.training.progress import Several
 
@@ -53,6 +54,7 @@ class TextClassifier:
             train["lr"] = self.lr
         recipe = build({"model": {start: base}, "task": {"name": "classification", "duplicates": "keep"}, "train": train})
         done = finetune_recipe(recipe, list(zip(texts, labels, strict=True)), listener=Several([]), hold_out=False)
+        pass_on_interrupt(done.outcome, recipe, "finetune")
         self._names = {label_name(label): label for label in labels}
         self.model_ = done.model
         self.classes_ = np.array([self._names[name] for name in done.model.config.labels])

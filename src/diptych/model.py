@@ -1,5 +1,7 @@
 """A model in a person's hands: a network and its tokenizer, and all that one can ask of them."""
 
+import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,9 @@ from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.streaming import TextStream
 from diptych.ledger import Ledger
+from diptych.messages import _
 from diptych.models.adapter_folder import write_adapter
+from diptych.models.families import FAMILIES
 from diptych.models.folder import atomic_folder, write_model
 from diptych.models.packed import Packed
 from diptych.tasks.task import Prediction, ask
@@ -214,12 +218,25 @@ class Model:
         return total, count
 
     def save(self, folder: str | Path) -> Path:
-        """Write a Hugging Face folder with weights, config and tokenizer, whole or not at all."""
+        """Write a Hugging Face folder with weights, config and tokenizer, whole or not at all.
+
+        Over the folder that the model came from, its card and the record of its run (`diptych/`) stay; what another model
+        left there goes. A head that cannot be kept is named in a warning.
+        """
         target = Path(folder)
         with atomic_folder(target) as part:
             self.write(part)
+            if self.folder is not None and self.folder.resolve() == target.resolve():
+                _keep_record(target, part)
         self.folder = target
+        if lost := self.heads_not_kept():
+            text = _("The head {heads} is not kept: a {family} folder has no place for it.")
+            warnings.warn(text.format(heads=", ".join(lost), family=self.config.family), stacklevel=2)
         return target
+
+    def heads_not_kept(self) -> list[str]:
+        """The heads that a folder of this family has no place for: they work now and are gone once it is loaded again."""
+        return [name for name in self.net.heads if name not in FAMILIES[self.config.family].heads]
 
     def write(self, folder: Path) -> None:
         """Write the model's files into an existing folder."""
@@ -253,3 +270,11 @@ class Model:
             best = chances_V.topk(min(top, len(chances_V)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [Candidate(self.tokenizer.token(token), chance, token) for token, chance in pairs]
+
+
+def _keep_record(target: Path, part: Path) -> None:
+    """Copy what a run wrote about a model beside the model's new files."""
+    if (target / "diptych").is_dir():
+        shutil.copytree(target / "diptych", part / "diptych")
+    if (target / "README.md").is_file():
+        shutil.copy2(target / "README.md", part / "README.md")

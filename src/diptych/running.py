@@ -1,6 +1,7 @@
 """What pretraining and fine-tuning share around the loop: blanks filled in, a plan for the loop, facts for the report."""
 
 import shlex
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -211,6 +212,8 @@ def command_of(recipe: Recipe, verb: str, source: Any) -> str:
 
 def write_run(workspace: Workspace, model: Model, ledger: Ledger, facts: dict[str, Any]) -> None:
     """Make the workspace a model: ledger, provenance, weights."""
+    for head in model.heads_not_kept():
+        ledger.add("model", "heads that a folder of this family has no place for, not kept", where=head)
     workspace.write_ledger(ledger)
     workspace.write_provenance(facts)
     workspace.finish(model.write)
@@ -228,3 +231,19 @@ def interrupted(recipe: Recipe, verb: str) -> str:
     if recipe.run.out is None:
         return _("Interrupted. There was no --out, so nothing was kept.")
     return _("Interrupted and saved. Go on with: {command}").format(command=again)
+
+
+def pass_on_interrupt(outcome: Outcome, recipe: Recipe, verb: str) -> None:
+    """End the caller as the signal meant to that ended a run early; the run itself is saved by now.
+
+    For whoever hands out the model alone: half trained, it must not look like the one that was asked for.
+
+    Raises:
+        KeyboardInterrupt: it was Ctrl-C. SystemExit: it was SIGTERM. Both say how to go on.
+    """
+    if outcome.stopped != "interrupted":
+        return
+    text = interrupted(recipe, verb)
+    if outcome.signal == signal.SIGTERM:
+        raise SystemExit(text)
+    raise KeyboardInterrupt(text)

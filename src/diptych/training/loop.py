@@ -69,6 +69,8 @@ class Outcome:
     best_step: int | None = None
     stopped: str = "budget"
     """Why it ended: "budget", "early" or "interrupted"."""
+    signal: int | None = None
+    """What interrupted it: SIGINT (Ctrl-C) or SIGTERM."""
 
 
 @dataclass
@@ -186,8 +188,8 @@ class _Run:
                 if is_over:
                     self.outcome.stopped = "early"
                     break
-            if self.ranks.any(interrupt.asked):
-                self.outcome.stopped = "interrupted"
+            if self.ranks.any(interrupt.asked is not None):
+                self.outcome.stopped, self.outcome.signal = "interrupted", interrupt.asked
                 break
             self._save_if_due()
         self._log(None, 0)
@@ -372,7 +374,8 @@ class _Interrupt:
     """Ctrl-C and SIGTERM ask the loop to end after the step it is in; a second one ends the process at once."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked: int | None = None
+        """The signal that came, none yet."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Interrupt":
@@ -389,4 +392,4 @@ class _Interrupt:
         # torchrun sends one signal and then ends what does not end; a rank alone must not leave the others waiting.
         if self.asked and here().is_alone:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked = number
