@@ -51,11 +51,16 @@ class ModelSettings(Settings):
     sizes: dict[str, int | float | str | bool | None] = {}
     """Fields of the preset to change, for example {hidden_size: 256, context_length: 128}."""
     tokenizer: TokenizerSettings = TokenizerSettings()
+    start: Literal["chance", "counts"] = "chance"
+    """Where a preset's weights begin: counts gives tokens that keep company in the text embeddings that are alike, and draws the
+    language head through them, in closed form and in seconds. It is worth most where text and time are short."""
 
     @model_validator(mode="after")
     def _one_start(self) -> "ModelSettings":
         if (self.preset is None) == (self.base is None):
             raise ValueError(_("name either a preset (fresh weights) or a base (a folder to start from)"))
+        if self.base is not None and self.start == "counts":
+            raise ValueError(_("start: counts is for the fresh weights of a preset; a base has learnt its embeddings"))
         if self.layers is not None and self.base is None:
             raise ValueError(_("layers are kept of a base; a preset's number is sizes.num_layers"))
         return self

@@ -151,3 +151,12 @@ def test_documents_are_cleaned_as_a_stream() -> None:
 
     assert next(clean(endless(), Cleaning(), Ledger())).text == "text 0"
     assert seen == [0]
+
+
+def test_the_one_look_finds_every_character_that_some_pattern_looks_for() -> None:
+    """A text that it passes by is not looked at again; a joiner that may stay is the one thing that it finds for nothing."""
+    from diptych.text import clean as module
+
+    patterns = [module._BREAKS, module._CONTROL, module._ZERO_WIDTH, module._LOOSE_JOINER, module._WIDE_SPACES]
+    found = {chr(number) for number in range(0x110000) if any(pattern.search(chr(number)) for pattern in patterns)}
+    assert found == {chr(number) for number in range(0x110000) if module._ODD.search(chr(number))}

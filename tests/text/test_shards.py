@@ -310,3 +310,20 @@ def test_words_that_were_cut_short_are_never_read(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         TokenShards.open(folder)
     assert error.value.code == "E211"
+
+
+def test_many_batches_keep_the_order_and_an_error_while_reading_is_passed_on(tmp_path, monkeypatch) -> None:
+    """Texts are cut beside the reading of the next ones: nothing may be mixed up, lost or swallowed."""
+    monkeypatch.setattr("diptych.text.shards.BATCH_CHARS", 40)
+    texts = [f"line {number} 第{number}行 🙂" for number in range(50)]
+    tokenizer = Tokenizer.train(texts, "bpe", 300, panel="causal")
+    shards = write_shards((Document(text, "here") for text in texts), tokenizer, tmp_path / "shards", separator=None, ledger=Ledger())
+    assert [tokenizer.decode(shards.document(number).tolist()) for number in range(50)] == texts
+
+    def broken():
+        yield from (Document(text, "here") for text in texts)
+        raise DataError("E103", where="x", column="y", columns="z")
+
+    with pytest.raises(DataError, match="E103"):
+        write_shards(broken(), tokenizer, tmp_path / "broken", separator=None, ledger=Ledger())
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]

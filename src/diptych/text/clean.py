@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from operator import ne
 from typing import Literal
 
 from diptych.ledger import Ledger
@@ -20,6 +22,8 @@ _ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff\u00ad\u180e\u202a-\u202e\u2066-\u2
 # A joiner stays after an emoji or its modifiers and inside words of scripts that need it (Indic, Persian).
 _LOOSE_JOINER = re.compile("(?<![\u0600-\u0dff\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]")
 _EMPTY_LINES = re.compile(r"\n{3,}")
+_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\xa0\u00ad\u180e\u2000-\u200d\u2028-\u202f\u205f\u2060\u2066-\u2069\ufeff]")
+"""Every character that one of the patterns here looks for, but for plain spaces and line ends."""
 _WIDE_SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u205f]")
 
 
@@ -45,6 +49,18 @@ def clean_text(text: str, cleaning: Cleaning, ledger: Ledger, where: str | None 
     if cleaning.normalize and not unicodedata.is_normalized(cleaning.normalize, text):
         text = unicodedata.normalize(cleaning.normalize, text)
         ledger.add(STAGE, "documents with characters written another way, normalized", where=where)
+    # Most texts hold nothing of what follows: one look instead of six.
+    if _ODD.search(text):
+        text = _without_odd(text, cleaning, ledger, where)
+    if cleaning.white_space:
+        text = _EMPTY_LINES.sub("\n\n", "\n".join(map(str.rstrip, text.split("\n")))).strip()
+    if cleaning.repeated_lines:
+        text = _without_repeats(text, cleaning.repeated_lines, ledger, where)
+    return text
+
+
+def _without_odd(text: str, cleaning: Cleaning, ledger: Ledger, where: str | None) -> str:
+    """`text` without control characters, odd line ends and spaces, and characters without a width, as far as `cleaning` asks."""
     if cleaning.control:
         text = _BREAKS.sub("\n", text)
         text = _drop(_CONTROL, text, mark("control characters dropped"), ledger, where)
@@ -54,12 +70,7 @@ def clean_text(text: str, cleaning: Cleaning, ledger: Ledger, where: str | None 
     if cleaning.normalize:
         # What stood apart may meet now: a letter and its accent.
         text = unicodedata.normalize(cleaning.normalize, text)
-    if cleaning.white_space:
-        lines = (line.rstrip() for line in _WIDE_SPACES.sub(" ", text).split("\n"))
-        text = _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
-    if cleaning.repeated_lines:
-        text = _without_repeats(text, cleaning.repeated_lines, ledger, where)
-    return text
+    return _WIDE_SPACES.sub(" ", text) if cleaning.white_space else text
 
 
 def clean(documents: Iterable[Document], cleaning: Cleaning, ledger: Ledger) -> Iterator[Document]:
@@ -82,6 +93,8 @@ def _drop(pattern: re.Pattern[str], text: str, what: str, ledger: Ledger, where:
 def _without_repeats(text: str, most: int, ledger: Ledger, where: str | None) -> str:
     """At most `most` equal lines in a row; empty lines are left to the white space."""
     lines = text.split("\n")
+    if all(map(ne, lines, islice(lines, 1, None))):
+        return text
     kept: list[str] = []
     run = 0
     for line in lines:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from diptych.text.tokenizer import Tokenizer
 from diptych.text.word_pieces import WordFinder
 
 FORMAT = 1
-BATCH_CHARS = 1 << 22
+BATCH_CHARS = 1 << 21
 """Characters that are cut into tokens at once: enough for every thread, far below what memory holds."""
 
 
@@ -113,7 +114,7 @@ def write_shards(
         with (part / "tokens.bin").open("wb") as file, (part / "words.bin").open("wb") as word_file:
             written = 0
             for ids, size, continues in _encoded(documents, tokenizer, finder):
-                row = np.asarray(ids if separator is None else [separator, *ids], dtype=dtype)
+                row = (ids if separator is None else np.concatenate(([separator], ids))).astype(dtype)
                 if not len(row):
                     ledger.add("tokens", "documents without a token, dropped")
                     continue
@@ -191,24 +192,43 @@ def cached_shards(
 
 def _encoded(
     documents: Iterable[Document], tokenizer: Tokenizer, finder: WordFinder | None
-) -> Iterator[tuple[list[int], int, np.ndarray | None]]:
-    """(tokens, UTF-8 bytes, whether each token goes on with a word) of each document, a few megabytes of text at a time."""
+) -> Iterator[tuple[np.ndarray, int, np.ndarray | None]]:
+    """(tokens, UTF-8 bytes, whether each token goes on with a word) of each document.
+
+    The next texts are read and cleaned while these are cut: cutting runs in the library's own threads, without Python's lock.
+    One batch is cut and one read at a time; memory holds no more than these.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="cut") as pool:
+        before: Future[list[tuple[np.ndarray, int, np.ndarray | None]]] | None = None
+        for texts in _batches(documents):
+            after = pool.submit(_cut, texts, tokenizer, finder)
+            if before is not None:
+                yield from before.result()
+            before = after
+        if before is not None:
+            yield from before.result()
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[str]]:
+    """Texts, a few megabytes at a time."""
     texts: list[str] = []
     size = 0
     for document in documents:
         texts.append(document.text)
         size += len(document.text)
         if size >= BATCH_CHARS:
-            yield from _cut(texts, tokenizer, finder)
+            yield texts
             texts, size = [], 0
-    yield from _cut(texts, tokenizer, finder)
+    if texts:
+        yield texts
 
 
-def _cut(texts: list[str], tokenizer: Tokenizer, finder: WordFinder | None) -> Iterator[tuple[list[int], int, np.ndarray | None]]:
+def _cut(texts: list[str], tokenizer: Tokenizer, finder: WordFinder | None) -> list[tuple[np.ndarray, int, np.ndarray | None]]:
+    sizes = [len(text.encode("utf-8", "surrogatepass")) for text in texts]
     if finder is None:
-        for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
-            yield ids, len(text.encode("utf-8", "surrogatepass")), None
-        return
-    for text in texts:
+        return [(np.asarray(ids, dtype=np.uint32), size, None) for ids, size in zip(tokenizer.encode_batch(texts), sizes, strict=True)]
+    cut = []
+    for text, size in zip(texts, sizes, strict=True):
         ids, offsets = tokenizer.encode_offsets(text)
-        yield ids, len(text.encode("utf-8", "surrogatepass")), finder.continues(text, offsets)
+        cut.append((np.asarray(ids, dtype=np.uint32), size, finder.continues(text, offsets)))
+    return cut
