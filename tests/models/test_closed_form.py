@@ -1,5 +1,6 @@
 """A head in closed form: beside what chance gives, on vectors whose answer is known, for every kind of head."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_embeddings_keep_the_company_that_a_brute_force_count_finds() -> None:
     borders = np.cumsum([0, 7, 1, 30, 12, 50])
     tokens = draw.integers(0, 12, borders[-1]).astype(np.uint16)
     counts = np.zeros((12, 12))
-    for start, stop in zip(borders[:-1], borders[1:], strict=True):
+    for start, stop in pairwise(borders):
         for here in range(start, stop):
             for there in range(max(start, here - NEAR), min(stop, here + NEAR + 1)):
                 if here != there:

@@ -64,7 +64,8 @@ def begin_language_head(head: LanguageHead, embedding_VD: Tensor, places: Iterab
     line_DD = _line(h_MD[num_judged:], embedding_VD[gold_M[num_judged:]].float())
     if isinstance(transform, Transform):
         _set_transform(transform, line_DD, h_MD)
-        transform.norm.weight.mul_(_likeliest_scale(transform(judged) @ embedding_VD.float().T, chances_V, answers))
+        scale = _likeliest_scale(transform(judged) @ embedding_VD.float().T, chances_V, answers)
+        nn.init.constant_(transform.norm.weight, scale)
         if not is_tied:
             head.weight_VD.copy_(embedding_VD)
     else:
@@ -113,7 +114,7 @@ def embeddings_from_counts(tokens: np.ndarray, borders: np.ndarray, vocab_size: 
     is_more = information > 0
     places = (found.row[is_more], found.col[is_more])
     table = sparse.csr_matrix((information[is_more].astype(np.float32), places), shape=(vocab_size, vocab_size))
-    left, values, _right = randomized_svd(table, min(size, vocab_size), n_iter=2, random_state=0)
+    left, values, _right = randomized_svd(table, min(size, vocab_size), n_iter=2, random_state=0)  # type: ignore[arg-type]
     vectors = np.zeros((vocab_size, size), dtype=np.float32)
     vectors[:, : len(values)] = left * np.sqrt(values)
     return vectors / max(1e-9, float(np.sqrt((vectors**2).mean())))
