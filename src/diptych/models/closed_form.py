@@ -65,6 +65,7 @@ def begin_language_head(head: LanguageHead, embedding_VD: Tensor, places: Iterab
     if isinstance(transform, Transform):
         _set_transform(transform, line_DD, h_MD)
         scale = _likeliest_scale(transform(judged) @ embedding_VD.float().T, chances_V, answers)
+        assert isinstance(transform.norm, nn.LayerNorm)
         nn.init.constant_(transform.norm.weight, scale)
         if not is_tied:
             head.weight_VD.copy_(embedding_VD)
