@@ -449,6 +449,10 @@ CATALOGUE: dict[str, Message] = {
         mark("This classifier has not been fitted."),
         mark("Call fit(texts, labels) first."),
     ),
+    "E613": Message(
+        mark("The text has {length} tokens and this model reads at most {limit}."),
+        mark("Shorten it, or give it in parts."),
+    ),
     # E7xx: evaluation and reports
     "E701": Message(
         mark("There is no report in {path}."),

@@ -76,13 +76,21 @@ class Model:
 
         Args:
             input_ids: int64 [B, T], a tensor or lists; attention_mask: [B, T], 1 where there is a token, None for everywhere.
+            decoder_input_ids: int64 [B, U], what an encoder-decoder has written so far, from its start token on.
 
         Returns:
-            [B, T, V] of a language model, zero where there is no token; [B, classes] of a classifier.
+            [B, T, V] of a language model, zero where there is no token; [B, U, V] of an encoder-decoder; [B, classes] of a
+            classifier.
+
+        Raises:
+            UsageError E605: `decoder_input_ids` for a model without a decoder of its own.
         """
+        written = None
         if decoder_input_ids is not None:
-            raise UsageError("E605", family=self.config.family)
-        return self.net.logits(*self._tensors(input_ids, attention_mask))
+            if not self.config.is_encoder_decoder:
+                raise UsageError("E605", family=self.config.family)
+            written = torch.as_tensor(decoder_input_ids, dtype=torch.int64, device=self.device)
+        return self.net.logits(*self._tensors(input_ids, attention_mask), decoder_input_ids=written)
 
     def hidden(self, input_ids: Tensor | Sequence, attention_mask: Tensor | Sequence | None = None) -> Tensor:
         """The last layer's vectors: [B, T, D], zero where there is no token."""
@@ -100,13 +108,13 @@ class Model:
         stop: str | Sequence[str] = (),
         seed: int = 0,
     ) -> Any:
-        """Write on from a prompt, or from each of several; the new text alone.
+        """Write on from a prompt, or what an encoder-decoder makes of it; for each of several prompts, the new text alone.
 
         The same seed gives the same text; temperature 0 always takes the most probable token.
         """
         sampling = Sampling(temperature, top_k, top_p, seed)
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        ids = [self._prompt_ids(text) for text in prompts]
+        ids = [self._read_ids(text) for text in prompts]
         streams = [self._text_after(each, stop) for each in ids]
         for step in self._decode(ids, sampling, max_new_tokens):
             for text, token in zip(streams, step, strict=True):
@@ -120,7 +128,7 @@ class Model:
 
     def stream(self, prompt: str, max_new_tokens: int = 64, *, stop: str | Sequence[str] = (), **sampling: Any) -> Iterator[str]:
         """The same as `generate`, piece by piece as it is written."""
-        ids = self._prompt_ids(prompt)
+        ids = self._read_ids(prompt)
         text = self._text_after(ids, stop)
         for (token,) in self._decode([ids], Sampling(**sampling), max_new_tokens):
             if token is not None and (piece := text.push(token)):
@@ -136,12 +144,12 @@ class Model:
         Raises:
             UsageError E602: this model does not write. E603: the text is empty.
         """
-        if not self.config.is_causal or "lm" not in self.net.heads:
+        if not self._continues:
             raise UsageError("E602", family=self.config.family)
         ids = self._prompt_ids(text)[-self.config.context_length :]
         if not ids:
             raise UsageError("E603")
-        packed = Packed(torch.tensor(ids, device=self.device), (len(ids),))
+        packed = Packed(torch.tensor(ids, device=self.device), (len(ids),), is_causal=True)
         return self._candidates(packed, len(ids) - 1, top)
 
     def fill(self, text: str, top: int = 5) -> list[list[Candidate]]:
@@ -151,7 +159,7 @@ class Model:
             UsageError E606: this model fills no blanks. E607: the text has no blank. E608: the text is too long.
         """
         mask = self.tokenizer.mask_id
-        if self.config.is_causal or mask is None or "lm" not in self.net.heads:
+        if not self.config.fills or mask is None or "lm" not in self.net.heads:
             raise UsageError("E606", family=self.config.family)
         name = self.tokenizer.token(mask)
         parts = text.split(name)
@@ -167,7 +175,9 @@ class Model:
         if len(framed) > self.config.context_length:
             raise UsageError("E608", length=len(framed), limit=self.config.context_length)
         packed = Packed(torch.tensor(framed, device=self.device), (len(framed),), torch.tensor(types, device=self.device))
-        return [self._candidates(packed, place, top) for place, token in enumerate(framed) if token == mask]
+        # A hybrid says each token one place ahead, a blank's too.
+        ahead = 1 if self.config.is_hybrid else 0
+        return [self._candidates(packed, place - ahead, top) for place, token in enumerate(framed) if token == mask]
 
     def predict(self, texts: str | Iterable[str | tuple[str, str]]) -> list[Prediction]:
         """The label of each text (or pair) with its probability, in the order given.
@@ -203,7 +213,7 @@ class Model:
 
     def score(self, text: str) -> tuple[float, int]:
         """The log-probability of `text` in nats under a model that writes, and over how many tokens."""
-        if not self.config.is_causal or "lm" not in self.net.heads:
+        if not self._continues:
             raise UsageError("E602", family=self.config.family)
         self.net.eval()
         ids = self._prompt_ids(text)
@@ -211,7 +221,7 @@ class Model:
         with torch.inference_mode():
             for start in range(0, len(ids) - 1, length):
                 run = torch.tensor(ids[start : start + length + 1], device=self.device)
-                packed = Packed(run[:-1], (len(run) - 1,))
+                packed = Packed(run[:-1], (len(run) - 1,), is_causal=True)
                 answers = ask(self.net, "lm", self.net.hidden(packed), packed, torch.arange(len(run) - 1, device=self.device))
                 total -= float(answers.nats(run[1:]).double().sum())
                 count += len(run) - 1
@@ -252,10 +262,34 @@ class Model:
 
     def _decode(self, prompts: Sequence[list[int]], sampling: Sampling, max_new_tokens: int) -> Iterator[list[int | None]]:
         ends = frozenset(token for token in (self.tokenizer.eos_id, self.tokenizer.sep_id) if token is not None)
+        if self.config.is_encoder_decoder:
+            starts = [[self.config.decoder_start_id] for _prompt in prompts]
+            return decode(self.net, starts, sampling, max_new_tokens=max_new_tokens, ends=ends, sources=prompts)
         return decode(self.net, prompts, sampling, max_new_tokens=max_new_tokens, ends=ends)
 
     def _text_after(self, prompt: list[int], stop: str | Sequence[str]) -> TextStream:
-        return TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop, after=prompt[-1] if prompt else None)
+        after = prompt[-1] if prompt and not self.config.is_encoder_decoder else None
+        return TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop, after=after)
+
+    @property
+    def _continues(self) -> bool:
+        """Whether the model goes on from a text, as a decoder alone does."""
+        return self.config.writes and not self.config.is_encoder_decoder and "lm" in self.net.heads
+
+    def _read_ids(self, text: str) -> list[int]:
+        """A prompt as the model reads it: a text to go on from, or the whole source of an encoder-decoder.
+
+        Raises:
+            UsageError E613: a source is longer than the encoder reads.
+        """
+        if not self.config.is_encoder_decoder:
+            return self._prompt_ids(text)
+        ids, _types = self.tokenizer.frame(self.tokenizer.encode(text))
+        if self.tokenizer.cls_id is None and self.tokenizer.eos_id is not None:
+            ids = [*ids, self.tokenizer.eos_id]
+        if len(ids) > self.config.context_length:
+            raise UsageError("E613", length=len(ids), limit=self.config.context_length)
+        return ids
 
     def _prompt_ids(self, text: str) -> list[int]:
         """A text as a model that writes reads it: after the token that begins a document, where there is one."""

@@ -15,6 +15,12 @@ SHAPES: dict[str, dict[str, Any]] = {
     # Global layers with local ones between, whose windows are shorter than the texts.
     "modernbert": {"window": 4, "global_every": 2},
     "modernbert-decoder": {"window": 4, "global_every": 2},
+    "roberta": {},
+    "distilbert": {},
+    "gpt3": {"window": 4},
+    "mpt": {"feed_forward_size": 64},
+    "llama": {"num_heads": 4, "num_kv_heads": 2, "head_size": 6},
+    "mistral": {"window": 5},
 }
 
 

@@ -92,6 +92,122 @@ def qwen3(draw: random.Random) -> dict[str, Any]:
     }
 
 
+def roberta(draw: random.Random) -> dict[str, Any]:
+    return {**bert(draw), "type_vocab_size": draw.choice([1, 2]), "pad_token_id": 1, "hidden_act": "gelu"}
+
+
+def distilbert(draw: random.Random) -> dict[str, Any]:
+    heads = draw.choice([1, 2, 3, 5])
+    return {
+        "dim": heads * draw.choice([4, 5, 8]),
+        "n_heads": heads,
+        "n_layers": draw.choice([1, 2, 3]),
+        "hidden_dim": draw.choice([7, 32]),
+        "max_position_embeddings": draw.choice([24, 32]),
+        "activation": draw.choice(["gelu", "relu"]),
+        "tie_word_embeddings": draw.random() < 0.6,
+    }
+
+
+def gpt_neo(draw: random.Random) -> dict[str, Any]:
+    heads, pattern = draw.choice([1, 2, 3, 4]), draw.choice([["global", "local"], ["local"], ["global"]])
+    times = draw.choice([1, 2])
+    return {
+        "hidden_size": heads * draw.choice([4, 5, 8]),
+        "num_heads": heads,
+        "num_layers": times * len(pattern),
+        "attention_types": [[pattern, times]],
+        "window_size": draw.choice([1, 3, 8, 64]),
+        "intermediate_size": draw.choice([None, 7, 32]),
+        "max_position_embeddings": draw.choice([24, 32]),
+        "activation_function": draw.choice(["gelu_new", "gelu", "relu", "silu"]),
+        "layer_norm_epsilon": draw.choice([1e-5, 1e-3]),
+        "tie_word_embeddings": draw.random() < 0.6,
+    }
+
+
+def mpt(draw: random.Random) -> dict[str, Any]:
+    heads = draw.choice([1, 2, 3, 4, 5, 6])
+    return {
+        "d_model": heads * draw.choice([4, 5, 8]),
+        "n_heads": heads,
+        "n_layers": draw.choice([1, 2, 3]),
+        "max_seq_len": draw.choice([24, 32]),
+        "layer_norm_epsilon": draw.choice([1e-5, 1e-3]),
+        "tie_word_embeddings": draw.random() < 0.6,
+    }
+
+
+def llama(draw: random.Random) -> dict[str, Any]:
+    rope = draw.choice(
+        [
+            {"rope_type": "default"},
+            {"rope_type": "linear", "factor": 4.0},
+            {
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8,
+            },
+            {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8},
+        ]
+    )
+    return {
+        **{name: value for name, value in qwen3(draw).items() if name != "rope_parameters"},
+        "hidden_size": 36,
+        "mlp_bias": draw.random() < 0.4,
+        "head_dim": draw.choice([4, 6, 8]),
+        "rope_parameters": {**rope, "rope_theta": draw.choice([50.0, 10_000.0])},
+    }
+
+
+def mistral(draw: random.Random) -> dict[str, Any]:
+    kept = {name: value for name, value in qwen3(draw).items() if name != "attention_bias"}
+    return {**kept, "hidden_size": 36, "sliding_window": draw.choice([None, 1, 3, 8, 64])}
+
+
+def qwen3_sliding(draw: random.Random) -> dict[str, Any]:
+    return {**qwen3(draw), "use_sliding_window": True, "sliding_window": draw.choice([1, 3, 8]), "max_window_layers": draw.choice([0, 1])}
+
+
+def bart(draw: random.Random) -> dict[str, Any]:
+    heads, width = draw.choice([1, 2, 3, 4]), draw.choice([7, 32])
+    return {
+        "d_model": heads * draw.choice([4, 6, 8]),
+        "encoder_attention_heads": heads,
+        "decoder_attention_heads": heads,
+        "encoder_layers": draw.choice([1, 2, 3]),
+        "decoder_layers": draw.choice([1, 2, 3]),
+        "encoder_ffn_dim": width,
+        "decoder_ffn_dim": width,
+        "max_position_embeddings": draw.choice([24, 32]),
+        "activation_function": draw.choice(["gelu", "relu", "silu"]),
+        "scale_embedding": draw.random() < 0.5,
+        "decoder_start_token_id": 2,
+        # BART keeps several end tokens apart by their number; here a text has one, its last.
+        "eos_token_id": 3,
+    }
+
+
+def t5(draw: random.Random) -> dict[str, Any]:
+    return {
+        "d_model": draw.choice([8, 12, 20]),
+        "num_heads": draw.choice([1, 2, 3]),
+        "d_kv": draw.choice([3, 4, 8]),
+        "d_ff": draw.choice([7, 32]),
+        "num_layers": draw.choice([1, 2, 3]),
+        "num_decoder_layers": draw.choice([1, 2, 3]),
+        "relative_attention_num_buckets": draw.choice([4, 8, 32]),
+        "relative_attention_max_distance": draw.choice([10, 20, 128]),
+        "layer_norm_epsilon": draw.choice([1e-6, 1e-3]),
+        "feed_forward_proj": draw.choice(["relu", "gated-gelu", "gated-silu"]),
+        "decoder_start_token_id": 0,
+        "n_positions": 32,
+        "tie_word_embeddings": draw.random() < 0.5,
+    }
+
+
 CLASSES = {
     transformers.BertForMaskedLM: (transformers.BertConfig, bert),
     transformers.BertForPreTraining: (transformers.BertConfig, bert),
@@ -105,6 +221,28 @@ CLASSES = {
     transformers.Qwen3ForSequenceClassification: (transformers.Qwen3Config, qwen3),
     transformers.ModernBertDecoderForCausalLM: (transformers.ModernBertDecoderConfig, modernbert),
     transformers.ModernBertDecoderForSequenceClassification: (transformers.ModernBertDecoderConfig, modernbert),
+    transformers.BertForTokenClassification: (transformers.BertConfig, bert),
+    transformers.BertForQuestionAnswering: (transformers.BertConfig, bert),
+    transformers.BertForNextSentencePrediction: (transformers.BertConfig, bert),
+    transformers.ModernBertForTokenClassification: (transformers.ModernBertConfig, modernbert),
+    transformers.ModernBertForQuestionAnswering: (transformers.ModernBertConfig, modernbert),
+    transformers.RobertaForMaskedLM: (transformers.RobertaConfig, roberta),
+    transformers.RobertaForSequenceClassification: (transformers.RobertaConfig, roberta),
+    transformers.RobertaForTokenClassification: (transformers.RobertaConfig, roberta),
+    transformers.RobertaForQuestionAnswering: (transformers.RobertaConfig, roberta),
+    transformers.DistilBertForMaskedLM: (transformers.DistilBertConfig, distilbert),
+    transformers.DistilBertForSequenceClassification: (transformers.DistilBertConfig, distilbert),
+    transformers.DistilBertForTokenClassification: (transformers.DistilBertConfig, distilbert),
+    transformers.DistilBertForQuestionAnswering: (transformers.DistilBertConfig, distilbert),
+    transformers.DistilBertModel: (transformers.DistilBertConfig, distilbert),
+    transformers.GPT2ForTokenClassification: (transformers.GPT2Config, gpt2),
+    transformers.GPTNeoForCausalLM: (transformers.GPTNeoConfig, gpt_neo),
+    transformers.GPTNeoForSequenceClassification: (transformers.GPTNeoConfig, gpt_neo),
+    transformers.MptForCausalLM: (transformers.MptConfig, mpt),
+    transformers.LlamaForCausalLM: (transformers.LlamaConfig, llama),
+    transformers.LlamaForSequenceClassification: (transformers.LlamaConfig, llama),
+    transformers.LlamaForTokenClassification: (transformers.LlamaConfig, llama),
+    transformers.MistralForCausalLM: (transformers.MistralConfig, mistral),
 }
 MAIN = (
     transformers.BertForMaskedLM,
@@ -114,6 +252,12 @@ MAIN = (
     transformers.ModernBertForMaskedLM,
     transformers.Qwen3ForCausalLM,
     transformers.ModernBertDecoderForCausalLM,
+    transformers.RobertaForMaskedLM,
+    transformers.DistilBertForMaskedLM,
+    transformers.GPTNeoForCausalLM,
+    transformers.MptForCausalLM,
+    transformers.LlamaForCausalLM,
+    transformers.MistralForCausalLM,
 )
 # The classes that matter most in all shapes, the others in a few.
 CASES = [pytest.param(cls, i, id=f"{cls.__name__}-{i}") for cls in CLASSES for i in range(NUM_SHAPES if cls in MAIN else 3)]
@@ -132,7 +276,7 @@ def test_logits_are_those_of_transformers_and_the_folder_comes_back_bit_for_bit(
     again, info = cls.from_pretrained(tmp_path / "ours", output_loading_info=True, attn_implementation=theirs.config._attn_implementation)
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
     # An untied BERT of transformers answers with the decoder's bias and keeps another one that nothing reads.
-    dead = () if theirs.config.tie_word_embeddings else ("cls.predictions.bias",)
+    dead = () if theirs.config.tie_word_embeddings else ("cls.predictions.bias", "lm_head.bias")
     assert_same_tensors(again.state_dict(), theirs.state_dict(), but=dead)
     x = padded_batch(draw, theirs.config, "right")
     with torch.inference_mode():
@@ -199,8 +343,10 @@ def make(cls: Any, draw: random.Random, **changes: Any) -> Any:
     config_class, shape = CLASSES[cls]
     ids = {f"{role}_token_id": 0 for role in ("pad", "bos", "eos", "cls", "sep")}
     settings = {"vocab_size": VOCABULARY, "num_labels": 3, **ids, **shape(draw), **changes}
+    if "QuestionAnswering" in cls.__name__:
+        settings["num_labels"] = 2
     config = config_class(**settings)
-    config._attn_implementation = draw.choice(["eager", "sdpa"])
+    config._attn_implementation = draw.choice(["eager", "sdpa"]) if config.model_type not in ("gpt_neo", "mpt") else "eager"
     model = cls(config).eval()
     chance = torch.Generator().manual_seed(draw.randrange(2**31))
     for module in model.modules():
@@ -214,22 +360,26 @@ def make(cls: Any, draw: random.Random, **changes: Any) -> Any:
 
 def padded_batch(draw: random.Random, config: Any, side: str) -> dict[str, Tensor]:
     """Texts of several lengths with padding on one side ("none" for a full rectangle), and where transformers counts positions."""
-    limit = config.max_position_embeddings
+    offset = 2 if config.model_type == "roberta" else 0
+    limit = (config.max_seq_len if config.model_type == "mpt" else config.max_position_embeddings) - offset
     lengths = [limit] * 3 if side in ("none", "ones") else [limit, 1, draw.randrange(2, limit), draw.randrange(2, limit), 5]
     chance = torch.Generator().manual_seed(draw.randrange(2**31))
     ids = torch.randint(1, VOCABULARY, (len(lengths), limit), generator=chance)
     at = torch.arange(limit).expand(len(lengths), limit)
     long = torch.tensor(lengths)[:, None]
     mask = (at < long if side != "left" else at >= limit - long).long()
-    batch = {"input_ids": ids * mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+    batch = {"input_ids": ids * mask}
+    if config.model_type != "mpt":
+        batch["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0) + offset
     if side != "none":
         batch["attention_mask"] = mask
-    if config.model_type == "bert":
+    if config.model_type in ("bert", "roberta"):
         batch["token_type_ids"] = torch.randint(0, config.type_vocab_size, ids.shape, generator=chance) * mask
     return batch
 
 
 def check_logits(net: Any, theirs: Any, draw: random.Random) -> None:
+    is_span = "QuestionAnswering" in type(theirs).__name__
     for side in ("none", "ones", "right", "left"):
         x = padded_batch(draw, theirs.config, side)
         mask = x.get("attention_mask")
@@ -238,7 +388,7 @@ def check_logits(net: Any, theirs: Any, draw: random.Random) -> None:
         assert len(found) == len(expected)
         for a, b in zip(found, expected, strict=True):
             assert a.shape == b.shape
-            if mask is not None and a.dim() == 3:
+            if mask is not None and (is_span or a.dim() == 3):
                 assert not a[mask == 0].any(), "padding answers nothing"
                 a, b = a[mask == 1], b[mask == 1]
             assert (a - b).abs().max() <= TOLERANCE * b.abs().max(), side
@@ -250,17 +400,23 @@ def our_answers(net: Any, x: dict[str, Tensor]) -> list[Tensor]:
     hidden_ND = net.hidden(texts)
     if not set(net.heads) - {"pooler"}:
         return [texts.pad(hidden_ND), *(net.heads[head](hidden_ND, texts) for head in net.heads)]
+    if list(net.heads) == ["pooler", "nsp"]:
+        return [net.heads["nsp"](hidden_ND, texts)]
+    if "span" in net.heads:
+        return list(net.logits(*inputs).unbind(-1))
     return [net.logits(*inputs), *(net.heads[head](hidden_ND, texts) for head in net.heads if head == "nsp")]
 
 
 def their_answers(theirs: Any, x: dict[str, Tensor], side: str) -> list[Tensor]:
-    judges_the_first_token = theirs.config.model_type in ("bert", "modernbert") and "MaskedLM" not in type(theirs).__name__
+    is_span = "QuestionAnswering" in type(theirs).__name__
+    encoders = ("bert", "roberta", "distilbert", "modernbert")
+    judges_the_first_token = theirs.config.model_type in encoders and "MaskedLM" not in type(theirs).__name__
     if side != "left" or not judges_the_first_token:
         return tensors_of(theirs(**x))
     # transformers would judge the padding that lies before the text.
     mask = x["attention_mask"]
     answers = tensors_of(theirs(**{name: roll(part, mask, 1) for name, part in x.items()}))
-    return [roll(answer, mask, -1) if answer.dim() == 3 else answer for answer in answers]
+    return [roll(answer, mask, -1) if answer.dim() == 3 or is_span else answer for answer in answers]
 
 
 def roll(x_BT: Tensor, mask_BT: Tensor, way: int) -> Tensor:

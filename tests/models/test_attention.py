@@ -13,6 +13,7 @@ from diptych.models.attention import Attention
 from diptych.models.config import ModelConfig
 from diptych.models.packed import Packed
 from diptych.models.positions import rotate, rotation
+from diptych.models.sight import Sight
 
 # Shapes: N tokens of all texts, T tokens of one, D hidden, H query heads, G key-value heads, K head size.
 
@@ -63,7 +64,7 @@ def check(attention: Attention, config: ModelConfig, lengths: tuple[int, ...]) -
     texts = Packed(torch.zeros(sum(lengths), dtype=torch.int64), lengths)
     turn = rotation(texts.positions_N, 4, 10.0, torch.float64) if config.positions == "rotary" else None
     with torch.inference_mode():
-        found_ND = attention(x_ND, texts, turn, None)
+        found_ND = attention(x_ND, Sight(texts, None, is_causal=config.is_causal, bias=None), turn, None)
         parts = [written_out(attention, config, x_TD) for x_TD in x_ND.split(list(lengths))]
     assert torch.allclose(found_ND, torch.cat(parts), atol=1e-9)
 
@@ -106,5 +107,6 @@ def largest_tensor(attention: Attention, num_tokens: int) -> int:
 
     x_ND = torch.zeros(num_tokens, 16, dtype=torch.float64)
     with torch.no_grad(), Watch() as watch:
-        attention(x_ND, Packed(torch.zeros(num_tokens, dtype=torch.int64), (num_tokens,)), None, None)
+        texts = Packed(torch.zeros(num_tokens, dtype=torch.int64), (num_tokens,))
+        attention(x_ND, Sight(texts, None, is_causal=False, bias=None), None, None)
     return watch.largest

@@ -15,18 +15,25 @@ from diptych.models.packed import Packed
 
 
 def decode(
-    net: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, *, max_new_tokens: int, ends: frozenset[int] = frozenset()
+    net: Any,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    max_new_tokens: int,
+    ends: frozenset[int] = frozenset(),
+    sources: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[list[int | None]]:
     """Write on from each prompt: at each step the next token of every answer, None for those that have ended.
 
     Args:
         prompts: token ids, at least one each.
         ends: tokens that end an answer; they are not part of it.
+        sources: what an encoder-decoder writes each answer from.
 
     Raises:
         UsageError E602: this model does not write. E603: a prompt is empty.
     """
-    if not net.config.is_causal or "lm" not in net.heads:
+    if not net.config.writes or "lm" not in net.heads or (sources is None and net.config.is_encoder_decoder):
         raise UsageError("E602", family=net.config.family)
     if not all(len(prompt) for prompt in prompts):
         raise UsageError("E603")
@@ -41,7 +48,8 @@ def decode(
         if state is None or state.is_full:
             for number in going:
                 begins[number] = _begin(len(texts[number]), begins[number], net.config.context_length)
-            state = _Cached(net, [texts[number][begins[number] :] for number in going], max_new_tokens - position)
+            chosen_sources = None if sources is None else [sources[number] for number in going]
+            state = _Cached(net, [texts[number][begins[number] :] for number in going], chosen_sources, max_new_tokens - position)
             logits_BV = state.first()
         else:
             logits_BV = state.following([texts[number][-1] for number in going])
@@ -66,8 +74,9 @@ def decode(
 class _Cached:
     """Texts that are being written, with their keys and values."""
 
-    def __init__(self, net: Any, texts: list[list[int]], room: int) -> None:
+    def __init__(self, net: Any, texts: list[list[int]], sources: list[Sequence[int]] | None, room: int) -> None:
         self._net = net
+        self._sources = sources
         self._device = next(net.parameters()).device
         self._texts = texts
         longest = max(map(len, texts))
@@ -82,18 +91,21 @@ class _Cached:
     @torch.inference_mode()
     def first(self) -> torch.Tensor:
         """Read the texts; the logits after the last token of each, [B, V]."""
-        ids = torch.tensor([token for text in self._texts for token in text], device=self._device)
-        lengths = tuple(map(len, self._texts))
-        hidden_ND = self._net.hidden(Packed(ids, lengths), self._cache)
-        last_B = torch.tensor(lengths, device=self._device).cumsum(0) - 1
+        source = None if self._sources is None else self._pack(self._sources)
+        texts = self._pack(self._texts, source)
+        hidden_ND = self._net.hidden(texts, self._cache)
+        last_B = torch.tensor(texts.lengths, device=self._device).cumsum(0) - 1
         return self._net.heads["lm"](hidden_ND[last_B])
 
     @torch.inference_mode()
     def following(self, tokens: list[int]) -> torch.Tensor:
         """Read one more token of each text; the logits after it, [B, V]."""
         self._longest += 1
-        ids = torch.tensor(tokens, device=self._device)
-        return self._net.heads["lm"](self._net.hidden(Packed(ids, (1,) * len(tokens)), self._cache))
+        return self._net.heads["lm"](self._net.hidden(self._pack([[token] for token in tokens]), self._cache))
+
+    def _pack(self, texts: Sequence[Sequence[int]], source: Packed | None = None) -> Packed:
+        ids = torch.tensor([token for text in texts for token in text], device=self._device)
+        return Packed(ids, tuple(map(len, texts)), is_causal=True, source=source)
 
     def keep(self, rows: list[int]) -> None:
         """Go on with these rows alone."""

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from diptych.errors import ModelError
+from diptych.models.packed import Packed
 
-# Shapes: B texts, G key-value heads, T capacity in tokens, K head size, D hidden.
+# Shapes: B texts, G key-value heads, T capacity in tokens, M tokens of the longest source, K head size, D hidden.
 
 
 class Memory:
@@ -39,17 +40,33 @@ class Cache(Memory):
         # Zeros, since places that are not written yet are multiplied by a weight of zero, and zero times garbage may be NaN.
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self._source: dict[int, tuple[Tensor, Tensor]] = {}
+        self._is_real_BM: Tensor | None = None
 
-    def write(self, layer: int, text_N: Tensor, positions_N: Tensor, k_NGK: Tensor, v_NGK: Tensor) -> tuple[Tensor, Tensor]:
-        """Put new keys and values in their places; the layer's keys and values [B, G, T, K], up to the longest text."""
-        self.keys[layer][text_N, :, positions_N] = k_NGK
-        self.values[layer][text_N, :, positions_N] = v_NGK
+    def write(self, layer: int, texts: Packed, k_NGK: Tensor, v_NGK: Tensor) -> tuple[Tensor, Tensor]:
+        """Put new keys and values in their places; the layer's keys and values, [B, G, T, K] each."""
+        text_N = texts.text_N
+        places_N = texts.positions_N + torch.tensor(self.lengths, device=text_N.device)[text_N]
+        self.keys[layer][text_N, :, places_N] = k_NGK
+        self.values[layer][text_N, :, places_N] = v_NGK
         return self.keys[layer], self.values[layer]
+
+    def write_source(self, layer: int, source: Packed, k_MGK: Tensor, v_MGK: Tensor) -> None:
+        """Keep what a decoder's layer sees of the texts' sources."""
+        self._source[layer] = source.pad(k_MGK).transpose(1, 2), source.pad(v_MGK).transpose(1, 2)
+        self._is_real_BM = source.pad(torch.ones_like(source.ids_N, dtype=torch.bool))
+
+    def read_source(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values of the sources [B, G, M, K], and where they are real [B, M]."""
+        assert self._is_real_BM is not None
+        return *self._source[layer], self._is_real_BM
 
     def keep(self, rows: Tensor) -> None:
         super().keep(rows)
         self.keys = self.keys[:, rows]
         self.values = self.values[:, rows]
+        self._source = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self._source.items()}
+        self._is_real_BM = None if self._is_real_BM is None else self._is_real_BM[rows]
 
 
 class State(Memory):

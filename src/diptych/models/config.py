@@ -8,6 +8,8 @@ from diptych.messages import _
 
 OF_ATTENTION = ("num_heads", "num_kv_heads", "head_size", "feed_forward_size", "window")
 """What a recurrent net does not have."""
+FREE_HEADS = ("llama", "mistral", "qwen3", "t5")
+"""Families whose heads may together be wider or narrower than the hidden size."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class ModelConfig:
     cell: Literal["", "rnn", "gru", "lstm"] = ""
     """What a recurrent net is made of; empty for a Transformer."""
     is_causal: bool = False
+    """Each token sees those before it alone. A batch may ask otherwise (`Packed.is_causal`)."""
+    is_hybrid: bool = False
+    """One set of weights for both panels, causal or bidirectional by request (GPT-BERT); tokens are predicted one place ahead in both."""
+    num_decoder_layers: int = 0
+    """Layers of a decoder beside the encoder of `num_layers`; 0 for a stack alone."""
     norm: Literal["layer", "rms"] = "layer"
     norm_place: Literal["pre", "post"] = "pre"
     norm_eps: float = 1e-5
@@ -37,24 +44,40 @@ class ModelConfig:
     """ModernBERT: the embedding's norm serves the first attention too."""
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
     is_gated: bool = False
-    positions: Literal["learned", "rotary", "none"] = "learned"
+    positions: Literal["learned", "sinusoidal", "rotary", "alibi", "relative", "none"] = "learned"
+    position_offset: int = 0
+    """Rows of the position table that stand before position 0 (RoBERTa and BART have two)."""
+    relative_buckets: int = 32
+    relative_distance: int = 128
+    """T5: so many kinds of distances, and the distance from which on all are one kind."""
+    embedding_scale: float = 1.0
     rope_theta: float = 10_000.0
-    local_rope_theta: float = 10_000.0
+    local_rope_theta: float = 0.0
+    """The theta of local layers; 0 for the same."""
+    rope_scaling: tuple[tuple[str, float | str], ...] = ()
+    """How rotary angles are stretched for longer contexts: what Hugging Face calls `rope_parameters`, without theta."""
     window: int = 0
     """A token of a local layer sees those less than this far away; 0 for no local layers."""
     global_every: int = 1
-    """Every n-th layer, the first included, sees everything; the others are local where there is a window."""
+    """Every n-th layer, the first included, sees everything; the others are local where there is a window. 0: all are local."""
     num_token_types: int = 0
     has_qk_norm: bool = False
     has_attention_bias: bool = True
+    has_qkv_bias: bool | None = None
+    """Whether queries, keys and values have a bias of their own; None for the same as the attention's output."""
+    attention_scale: float = 0.0
+    """What scores are multiplied with; 0 for 1/sqrt(head_size)."""
     has_feed_forward_bias: bool = True
     is_tied: bool = True
     """The language head shares the embedding's matrix."""
     lm_transform: bool = False
     """The language head first passes through dense, activation and norm, as in BERT."""
     has_lm_bias: bool = False
+    lm_scale: float = 1.0
+    """What hidden states are multiplied with before they meet the vocabulary (T5)."""
     classifier: Literal["pooler", "last", "transform"] = "pooler"
     """How a text is judged: BERT's pooler over [CLS], the last token, or ModernBERT's dense and norm."""
+    pooler_activation: Literal["tanh", "relu"] = "tanh"
     pooling: Literal["first", "mean"] = "first"
     """What ModernBERT's encoder judges a text by: its first token, or the mean of all."""
     dropout: float = 0.0
@@ -78,7 +101,7 @@ class ModelConfig:
         if self.num_heads % self.num_kv_heads:
             rule = _("a divisor of num_heads ({number})").format(number=self.num_heads)
             raise ModelError("E301", field="num_kv_heads", value=self.num_kv_heads, rule=rule)
-        if self.family not in ("qwen3",) and self.hidden_size != self.num_heads * self.head_size:
+        if self.family not in FREE_HEADS and self.hidden_size != self.num_heads * self.head_size:
             rule = _("a multiple of num_heads ({number})").format(number=self.num_heads)
             raise ModelError("E301", field="hidden_size", value=self.hidden_size, rule=rule)
         if self.positions == "rotary" and self.head_size % 2:
@@ -97,9 +120,29 @@ class ModelConfig:
         if not self.is_causal and self.hidden_size % 2:
             raise ModelError("E301", field="hidden_size", value=self.hidden_size, rule=_("even, for two directions"))
 
+    @property
+    def is_encoder_decoder(self) -> bool:
+        return self.num_decoder_layers > 0
+
+    @property
+    def decoder_start_id(self) -> int:
+        """What a decoder begins with: the token named for it, or what begins a text, or what ends one, as BART does."""
+        ids = dict(self.token_ids)
+        return next((ids[role] for role in ("decoder_start", "bos", "cls", "eos", "sep", "pad") if role in ids), 0)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model can write: token after token, each from those before."""
+        return self.is_causal or self.is_hybrid or self.is_encoder_decoder
+
+    @property
+    def fills(self) -> bool:
+        """Whether the model can see both sides of a blank and say what it hides."""
+        return not self.is_causal and not self.is_encoder_decoder
+
     def is_local(self, layer: int) -> bool:
         """Whether this layer sees a window alone."""
-        return bool(self.window) and layer % self.global_every != 0
+        return bool(self.window) and (not self.global_every or layer % self.global_every != 0)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -25,10 +25,15 @@ from diptych.messages import _
 from diptych.models.config import ModelConfig
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import Family, Rule, their_shapes, to_ours, to_theirs
+from diptych.models.heads import HEAD_NAMES
 from diptych.models.transformer import Network, without_values
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+HEADS = "heads.safetensors"
+"""Heads of ours that no class of the family has, by our own names."""
+CAUSAL = "causal"
+"""Where the folder of a hybrid keeps its other panel."""
 
 
 def read_model(folder: str | Path) -> Network:
@@ -47,7 +52,10 @@ def read_model(folder: str | Path) -> Network:
         raise ModelError("E312", path=folder / "config.json", problem=_("{name} is missing").format(name=error.args[0])) from None
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError("E312", path=folder / "config.json", problem=error) from None
-    return assemble(hf, family, config, _read_tensors(folder), folder)
+    net = assemble(hf, family, config, _read_tensors(folder), folder)
+    if (folder / HEADS).exists():
+        _add_heads(net, folder / HEADS)
+    return net
 
 
 def assemble(hf: Mapping[str, Any], family: Family, config: ModelConfig, theirs: Mapping[str, Tensor], source: Path) -> Network:
@@ -76,27 +84,44 @@ def assemble(hf: Mapping[str, Any], family: Family, config: ModelConfig, theirs:
 
 
 def write_model(net: Network, folder: Path) -> None:
-    """Write config and weights into an existing folder, so that transformers' AutoModel opens them."""
-    config, family = net.config, FAMILIES[net.config.family]
-    heads = list(net.heads)
-    architecture = family.architecture(heads)
-    hf = {"architectures": [architecture], **family.write_config(config)}
+    """Write config and weights into an existing folder, so that transformers' AutoModel opens them.
+
+    A hybrid is written as the two panels that it is: the encoder, and in `causal/` the decoder of the same weights.
+    """
+    config = net.config
+    _write(net, config, folder)
+    if config.is_hybrid:
+        (folder / CAUSAL).mkdir(exist_ok=True)
+        _write(net, dataclasses.replace(config, family=f"{config.family}-decoder", is_causal=True), folder / CAUSAL)
+
+
+def _write(net: Network, config: ModelConfig, folder: Path) -> None:
+    family = FAMILIES[config.family]
+    heads = [head for head in net.heads if head in family.heads]
+    hf = {"architectures": [family.architecture(heads)], **family.write_config(config)}
     ours = net.state_dict()
-    rules = family.rules(config, heads)
-    is_bare = not any(head in family.heads for head in heads if head != "pooler")
     tensors: dict[str, Tensor] = {}
-    for rule in rules:
+    for rule in family.rules(config, heads):
         if rule.ours in ours:
             tensors.update(to_theirs(config, rule, ours[rule.ours].detach().cpu()))
     if not config.is_tied:
         tensors |= {twin: tensors[name].clone() for twin, name in family.twins.items() if name in tensors}
-    if is_bare:
+    if not set(heads) - {"pooler"} and family.prefix:
         tensors = {name.removeprefix(f"{family.prefix}."): tensor for name, tensor in tensors.items()}
     _write_json(folder / "config.json", hf)
-    if config.is_causal and "lm" in heads:
+    if "lm" in heads and (config.is_causal or config.is_encoder_decoder):
         ids = {f"{role}_token_id": number for role, number in config.token_ids if role in ("bos", "eos", "pad")}
-        _write_json(folder / "generation_config.json", ids)
+        start = {"decoder_start_token_id": config.decoder_start_id} if config.is_encoder_decoder else {}
+        _write_json(folder / "generation_config.json", {**ids, **start})
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    # A head that no class of the family has: others leave it alone, and nothing is lost.
+    own = {
+        name.removeprefix("heads."): tensor
+        for name, tensor in ours.items()
+        if name.startswith("heads.") and name.split(".")[1] not in heads
+    }
+    if own:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}, folder / HEADS)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -214,13 +239,33 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         path = folder / name
         if not path.exists():
             raise ModelError("E311", path=folder, file=name)
-        try:
-            with safe_open(path, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 (not a dictionary)
-                    tensors[key] = file.get_tensor(key)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ModelError("E312", path=path, problem=error) from None
+        tensors |= _read_file(path)
     return tensors
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError("E312", path=path, problem=error) from None
+
+
+def _add_heads(net: Network, path: Path) -> None:
+    """Give the network the heads that lie beside a folder's weights under our own names."""
+    tensors = _read_file(path)
+    for name in dict.fromkeys(key.split(".")[0] for key in tensors):
+        if name not in HEAD_NAMES:
+            raise ModelError("E316", path=path, missing="–", unexpected=name)
+        net.ensure_head(name)
+    shapes = {name.removeprefix("heads."): tensor.shape for name, tensor in net.state_dict().items()}
+    for name, tensor in tensors.items():
+        if tensor.shape != shapes.get(name, tensor.shape):
+            raise ModelError("E317", path=path, name=name, expected=tuple(shapes[name]), found=tuple(tensor.shape))
+    unexpected = sorted(set(tensors) - set(shapes))
+    if unexpected:
+        raise ModelError("E316", path=path, missing="–", unexpected=_few(unexpected))
+    net.heads.load_state_dict(tensors, strict=False)
 
 
 def _listed_files(index: Path) -> list[str]:
@@ -249,10 +294,10 @@ def _gather(
         if rule.ours not in shapes:
             continue
         absent = [name for name in rule.theirs if name not in names]
-        if absent:
+        if absent and rule.missing is None:
             missing += absent
             continue
-        parts = [theirs[names[name]] for name in rule.theirs]
+        parts = [rule.missing(net.config)] if absent and rule.missing else [theirs[names[name]] for name in rule.theirs]
         for name, part, shape in zip(rule.theirs, parts, their_shapes(net.config, rule, shapes[rule.ours]), strict=True):
             if part.shape != shape:
                 raise ModelError("E317", path=folder, name=name, expected=shape, found=tuple(part.shape))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # Shapes: M places that are asked about, N tokens, B texts, D hidden, V vocabulary, C classes.
 
 
+HEAD_NAMES = ("lm", "pooler", "nsp", "classes", "tags", "span")
+
+
 class Transform(nn.Module):
     """dense, activation, norm: what BERT and ModernBERT put before their last matrix."""
 
@@ -34,7 +37,8 @@ class LanguageHead(nn.Module):
 
     def __init__(self, config: ModelConfig, embedding: nn.Embedding) -> None:
         super().__init__()
-        self.transform = Transform(config, has_bias=config.family == "bert") if config.lm_transform else nn.Identity()
+        self.transform = Transform(config, has_bias=config.has_feed_forward_bias) if config.lm_transform else nn.Identity()
+        self.scale = config.lm_scale
         self.bias_V = nn.Parameter(torch.zeros(config.vocab_size)) if config.has_lm_bias else None
         if config.is_tied:
             # In a list, so that the matrix stays the embedding's own: counted, saved and optimized once.
@@ -48,21 +52,25 @@ class LanguageHead(nn.Module):
 
     def features(self, hidden_MD: Tensor) -> Tensor:
         """What meets the vocabulary's matrix; kept apart so that a loss can be taken without keeping the logits."""
-        return self.transform(hidden_MD)
+        features_MD = self.transform(hidden_MD)
+        return features_MD if self.scale == 1.0 else features_MD * self.scale
 
     def forward(self, hidden_MD: Tensor) -> Tensor:
         return F.linear(self.features(hidden_MD), self.weight_VD, self.bias_V)
 
 
 class Pooler(nn.Module):
-    """BERT's view of a whole text: tanh of a dense layer over its first token."""
+    """A view of a whole text: tanh (BERT) or relu (DistilBERT) of a dense layer over its first token, over the last one of a
+    decoder's that has read all (BART)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.is_last = config.is_encoder_decoder
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = torch.tanh if config.pooler_activation == "tanh" else torch.relu
 
     def forward(self, hidden_ND: Tensor, texts: Packed) -> Tensor:
-        return torch.tanh(self.dense(_one_a_text(hidden_ND, texts, is_last=False)))
+        return self.activation(self.dense(_one_a_text(hidden_ND, texts, is_last=self.is_last)))
 
 
 class TextHead(nn.Module):
@@ -94,11 +102,12 @@ class TokenHead(nn.Module):
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
+        self.transform = Transform(config, has_bias=False) if config.classifier == "transform" and not config.is_causal else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_size, num_classes)
 
     def forward(self, hidden_MD: Tensor) -> Tensor:
-        return self.output(self.dropout(hidden_MD))
+        return self.output(self.dropout(self.transform(hidden_MD)))
 
 
 def build_head(name: str, net: "Network") -> nn.Module:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from diptych.models.config import ModelConfig
 from diptych.models.packed import Packed
+from diptych.models.positions import Sinusoids
 
 # Shapes: N tokens, D hidden, F feed-forward.
 
@@ -57,22 +58,35 @@ class FeedForward(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Tokens, and where the family has them learned positions and token types, added and normed."""
+    """Tokens, and where the family has them positions and token types, added and normed.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        shared: the tokens of the encoder that this decoder reads too.
+    """
+
+    def __init__(self, config: ModelConfig, shared: nn.Embedding | None = None) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.positions = nn.Embedding(config.context_length, config.hidden_size) if config.positions == "learned" else None
+        if shared is None:
+            self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        # In a list, so that the matrix stays its first owner's: counted, saved and optimized once.
+        self._shared = [shared] if shared is not None else []
+        self.scale = config.embedding_scale
+        self.offset = config.position_offset
+        rows = config.context_length + config.position_offset
+        kinds = {"learned": nn.Embedding, "sinusoidal": Sinusoids}
+        self.positions = kinds[config.positions](rows, config.hidden_size) if config.positions in kinds else None
         self.types = nn.Embedding(config.num_token_types, config.hidden_size) if config.num_token_types else None
         self.norm = norm(config, config.hidden_size) if config.has_embedding_norm else None
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, texts: Packed, positions_N: Tensor) -> Tensor:
-        x_ND = self.tokens(texts.ids_N)
+        x_ND = (self._shared[0] if self._shared else self.tokens)(texts.ids_N)
+        if self.scale != 1.0:
+            x_ND = x_ND * self.scale
         if self.positions is not None:
-            x_ND = x_ND + self.positions(positions_N)
+            x_ND = x_ND + self.positions(positions_N + self.offset if self.offset else positions_N)
         if self.types is not None:
-            types_N = texts.types_N
+            types_N = texts.types_N if self.types.num_embeddings > 1 else None
             x_ND = x_ND + (self.types.weight[0] if types_N is None else self.types(types_N))
         if self.norm is not None:
             x_ND = self.norm(x_ND)

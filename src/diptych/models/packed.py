@@ -5,7 +5,7 @@ into blocks of texts of similar length, by a plan that is made once per batch an
 equally long, the plan is a plain view and nothing is copied.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -38,11 +38,17 @@ class Packed:
         ids_N: int64, the tokens of all texts.
         lengths: how many tokens each text has.
         types_N: int64 token types of models that have them, or None for 0 everywhere.
+        is_causal: how a model of both panels is to read them; None for the model's own way.
+        prefix_lengths: of each text that is read causally, how many tokens at its beginning all its tokens see.
+        source: what an encoder-decoder's texts are written from: as many texts, in the same order.
     """
 
     ids_N: Tensor
     lengths: tuple[int, ...]
     types_N: Tensor | None = None
+    is_causal: bool | None = None
+    prefix_lengths: tuple[int, ...] | None = None
+    source: "Packed | None" = None
     _padding: tuple[Tensor, int, int] | None = field(default=None, repr=False)
 
     @classmethod
@@ -60,7 +66,7 @@ class Packed:
             flat = torch.nonzero(mask_BT.flatten()).flatten()
             lengths = tuple(mask_BT.bool().sum(1).tolist())
         types = None if types_BT is None else types_BT.flatten()[flat]
-        return cls(ids_BT.flatten()[flat], lengths, types, (flat, B, T))
+        return cls(ids_BT.flatten()[flat], lengths, types, _padding=(flat, B, T))
 
     def pad(self, x_N: Tensor) -> Tensor:
         """[N, ...] back to [B, T, ...], zero where there is no token."""
@@ -76,7 +82,8 @@ class Packed:
 
     def to(self, device: torch.device) -> "Packed":
         types = None if self.types_N is None else self.types_N.to(device)
-        return Packed(self.ids_N.to(device), self.lengths, types)
+        source = None if self.source is None else self.source.to(device)
+        return replace(self, ids_N=self.ids_N.to(device), types_N=types, source=source)
 
     @property
     def num_texts(self) -> int:
@@ -114,7 +121,7 @@ class Packed:
             if not groups or 2 * self.lengths[text] <= self.lengths[groups[-1][0]]:
                 groups.append([])
             groups[-1].append(text)
-        return [self._block(group) for group in groups]
+        return [self.block(group) for group in groups]
 
     @cached_property
     def back_N(self) -> Tensor | None:
@@ -132,12 +139,20 @@ class Packed:
             before += len(rows)
         return back
 
-    def _block(self, texts: list[int]) -> Block:
-        width = self.lengths[texts[0]]
+    @cached_property
+    def source_blocks(self) -> list[Block]:
+        """The sources of each block's texts, in the same order."""
+        assert self.source is not None
+        return [self.source.block(list(block.texts_S)) for block in self.blocks]
+
+    def block(self, texts: list[int]) -> Block:
+        """These texts as a rectangle."""
+        chosen = [self.lengths[text] for text in texts]
+        width = max(chosen)
         starts_S1 = self.starts_B[texts][:, None]
         within_1T = torch.arange(width, device=self.ids_N.device)[None]
-        if self.lengths[texts[-1]] == width:
+        if min(chosen) == width:
             return Block(tuple(texts), width, starts_S1 + within_1T, None)
-        lengths = torch.tensor([self.lengths[text] for text in texts], device=self.ids_N.device)
+        lengths = torch.tensor(chosen, device=self.ids_N.device)
         is_real = within_1T < lengths[:, None]
         return Block(tuple(texts), width, torch.where(is_real, starts_S1 + within_1T, 0), is_real)

@@ -1,15 +1,14 @@
 """Sizes that make sense, by name, and networks with fresh weights.
 
-`gpt-*` is the modern decoder (Qwen3's block) and `modernbert-*` the modern encoder; `bert-*` and `gpt2-*` are the classics.
-All of these open with transformers' AutoModel and no code of ours.
+`gpt-*` is the modern decoder (Qwen3's block) and `modernbert-*` the modern encoder, `hybrid-*` both in one; `bert-*` and
+`gpt2-*` are the classics, `transformer-*` is the original encoder-decoder. All of these open with transformers' AutoModel
+and no code of ours.
 
 `rnn-*`, `gru-*` and `lstm-*` are what there was before, for writing; `birnn-*`, `bigru-*` and `bilstm-*` read in both
 directions and judge texts. transformers has no class for them: their folders are read by Diptych alone.
 """
 
-from collections.abc import Callable
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,18 +17,29 @@ from diptych.config import nearest
 from diptych.errors import ModelError
 from diptych.messages import _
 from diptych.models.config import ModelConfig, known_fields
-from diptych.models.families import bert, gpt2, modernbert, qwen3, recurrent
+from diptych.models.families import FAMILIES
 from diptych.models.recurrent import CELLS
 from diptych.models.transformer import Network, initialize, without_values
 
-_SHAPES: dict[str, Callable[..., ModelConfig]] = {
-    "bert": bert.shape,
-    "gpt2": gpt2.shape,
-    "gpt": qwen3.shape,
-    "modernbert": partial(modernbert.shape, pooling="mean"),
-    "modernbert-decoder": modernbert.decoder_shape,
-    **{cell: partial(recurrent.shape, cell=cell) for cell in CELLS},
-    **{f"bi{cell}": partial(recurrent.shape, cell=cell, is_causal=False) for cell in CELLS},
+_FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    # name: Hugging Face's model type, and what is ours to choose
+    "bert": ("bert", {}),
+    "roberta": ("roberta", {}),
+    "distilbert": ("distilbert", {}),
+    "modernbert": ("modernbert", {"pooling": "mean"}),
+    "gpt2": ("gpt2", {}),
+    "gpt3": ("gpt_neo", {}),
+    "mpt": ("mpt", {}),
+    "llama": ("llama", {}),
+    "mistral": ("mistral", {"window": 128}),
+    "gpt": ("qwen3", {}),
+    "modernbert-decoder": ("modernbert-decoder", {}),
+    "hybrid": ("modernbert", {"is_hybrid": True, "pooling": "mean"}),
+    "transformer": ("marian", {}),
+    "bart": ("bart", {}),
+    "t5": ("t5", {"is_gated": True, "activation": "gelu_tanh"}),
+    **{cell: (f"diptych-{cell}", {}) for cell in CELLS},
+    **{f"bi{cell}": (f"diptych-{cell}", {"is_causal": False, "pooling": "mean"}) for cell in CELLS},
 }
 _SIZES: dict[str, dict[str, int]] = {
     # name: layers, hidden size, head size, context length
@@ -39,13 +49,14 @@ _SIZES: dict[str, dict[str, int]] = {
     "medium": {"num_layers": 8, "hidden_size": 512, "head_size": 64, "context_length": 512},
     "base": {"num_layers": 12, "hidden_size": 768, "head_size": 64, "context_length": 1024},
 }
+ENCODER_DECODERS = ("transformer", "bart", "t5")
 BASE_WIDTH = 768
 _DEFAULT_VOCABULARY = {"tiny": 4096, "mini": 8192, "small": 16_384, "medium": 16_384, "base": 32_768}
 
 
 def list_presets(pattern: str = "*") -> list[str]:
     """The names of the presets that match a pattern such as "gpt-*"."""
-    names = [f"{family}-{size}" for family in _SHAPES for size in _SIZES]
+    names = [f"{family}-{size}" for family in _FAMILIES for size in _SIZES]
     return [name for name in names if fnmatchcase(name, pattern)]
 
 
@@ -59,16 +70,17 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
     family, _dash, size = preset.rpartition("-")
     if preset.lower() in ("gpt3", "gpt-3"):
         raise ModelError("E307")
-    if family not in _SHAPES or size not in _SIZES:
+    if family not in _FAMILIES or size not in _SIZES:
         raise ModelError("E305", name=preset, hint=nearest(preset, list_presets()))
     for name in sizes:
         if name not in known_fields():
             raise ModelError("E306", name=name, hint=nearest(name, known_fields()))
-    values: dict[str, Any] = {"vocab_size": _DEFAULT_VOCABULARY[size], **_SIZES[size]}
-    if family.removeprefix("bi") in CELLS:
+    kind, chosen = FAMILIES[_FAMILIES[family][0]], _FAMILIES[family][1]
+    values: dict[str, Any] = {"vocab_size": _DEFAULT_VOCABULARY[size], **_SIZES[size], **chosen}
+    if "cell" in kind.fixed:
         # No heads, and two layers: more are hard to train where nothing is added to what came in.
         del values["head_size"]
-        return _SHAPES[family](**{**values, "num_layers": 2, **sizes})
+        return kind.shape(**{**values, "num_layers": 2, **sizes})
     values |= sizes
     for name in ("hidden_size", "head_size", "num_heads"):
         if not isinstance(values.get(name, 1), int) or values.get(name, 1) < 1:
@@ -79,12 +91,16 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
     if "head_size" not in sizes:
         values["head_size"] = hidden // values["num_heads"]
     if "feed_forward_size" not in sizes:
-        is_gated = _SHAPES[family] not in (bert.shape, gpt2.shape)
+        is_gated = {**kind.fixed, **chosen}.get("is_gated", False)
         # A gate makes three matrices of two: 8/3 of the hidden size keeps the number of parameters, rounded to whole vectors.
         values["feed_forward_size"] = -(-hidden * 8 // 3 // 32) * 32 if is_gated else 4 * hidden
     # 0.02 is right for BERT-base; a narrower matrix needs larger numbers for sums of the same size.
     values.setdefault("initializer_range", float(f"{0.02 * max(1.0, BASE_WIDTH / hidden) ** 0.5:.2g}"))
-    return _SHAPES[family](**values)
+    if family in ENCODER_DECODERS:
+        values.setdefault("num_decoder_layers", values["num_layers"])
+    if family == "transformer":
+        values.setdefault("embedding_scale", float(hidden) ** 0.5)
+    return kind.shape(**values)
 
 
 def create(preset: str, *, seed: int = 0, **sizes: Any) -> Network:

@@ -171,8 +171,10 @@ class Tokenizer:
         ids = [cls_id, *ids_a, sep_id]
         types = [0] * len(ids)
         if ids_b is not None:
-            ids += [*ids_b, sep_id]
-            types += [1] * (len(ids_b) + 1)
+            # RoBERTa's kind puts two of them between.
+            doubled = [sep_id] if isinstance(self.backend.post_processor, processors.RobertaProcessing) else []
+            ids += [*doubled, *ids_b, sep_id]
+            types += [1] * (len(doubled) + len(ids_b) + 1)
         return ids, types
 
     def num_special(self, *, pair: bool) -> int:

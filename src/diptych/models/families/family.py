@@ -1,7 +1,7 @@
-"""What a family is: how its Hugging Face config reads as ours, and which of its tensors is which of ours.
+"""What a family is: a choice of our fields, a map of its settings, and a map of its tensors' names.
 
-Ours and theirs differ in names, in whether queries, keys and values are one matrix, and in GPT-2's transposed layers; a
-`Rule` says so for one tensor, and the same rule serves reading and writing.
+Both maps serve reading and writing alike. Ours and theirs differ in names, in whether queries, keys and values are one
+matrix, and in GPT-2's transposed layers; a `Rule` says so for one tensor.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +16,7 @@ from diptych.models.config import ModelConfig
 
 ACTIVATION = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu", "silu": "silu", "swish": "silu"}
 ACTIVATION_THERE = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
+ROLES = ("pad", "bos", "eos", "cls", "sep", "decoder_start")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Rule:
     ours: str
     theirs: tuple[str, ...]
     is_transposed: bool = False
+    is_row: bool = False
+    """Theirs is a matrix of one row: the bias that BART adds to its logits."""
+    missing: Callable[[ModelConfig], Tensor] | None = None
+    """What stands for it in a folder that leaves it out; None where no folder may."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +38,75 @@ class Family:
 
     name: str
     prefix: str
-    """What stands before the body's names in a folder that has heads."""
+    """What stands before the body's names in a folder that has heads; may be empty."""
     architectures: Mapping[str, tuple[str, ...]]
     """Their class -> our heads, the fullest first."""
-    read_config: Callable[[Mapping[str, Any]], ModelConfig]
-    write_config: Callable[[ModelConfig], dict[str, Any]]
+    fixed: Mapping[str, Any]
+    """The fields of `ModelConfig` that make a network one of this family."""
+    settings: Mapping[str, str | tuple[str, Any]]
+    """Our field -> their setting, with what they take where it is left out."""
     body: Callable[[ModelConfig], list[Rule]]
     heads: Mapping[str, tuple[Rule, ...]]
     """Our head -> its rules, with their full names."""
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of theirs whose other values ask for arithmetic that we do not have."""
+    read_more: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda hf: {}
+    """Fields that are not one setting each."""
+    write_more: Callable[[ModelConfig], dict[str, Any]] = lambda config: {}
+    is_tied: bool = True
+    """What is taken for granted where a config does not say."""
     ignored: tuple[str, ...] = ()
-    """Ends of names that carry no weights: masks and position numbers of old folders."""
+    """Ends of names that carry no weights: masks, position numbers and second names of old folders."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Ends of old names -> new ones."""
     twins: Mapping[str, str] = field(default_factory=dict)
     """A name that holds the same as another where head and embedding are tied, and holds what counts where they are not."""
+
+    def shape(self, **sizes: Any) -> ModelConfig:
+        """A network of this family in these sizes."""
+        return ModelConfig(**{"family": self.name, **self.fixed, **sizes})
+
+    def read_config(self, hf: Mapping[str, Any]) -> ModelConfig:
+        """Ours for a Hugging Face config.
+
+        Raises:
+            ModelError E304: it asks for arithmetic that we do not have. KeyError: a setting is missing.
+        """
+        refuse(self.name, hf, **self.usual)
+        fields = {"initializer_range": hf.get("initializer_range", 0.02)}
+        for ours, theirs in self.settings.items():
+            name, *usual = theirs if isinstance(theirs, tuple) else (theirs,)
+            value = hf.get(name)
+            if value is None and usual:
+                value = usual[0]
+            elif value is None:
+                raise KeyError(name)
+            fields[ours] = self._activation(value) if ours == "activation" else value
+        return self.shape(
+            **fields,
+            vocab_size=hf["vocab_size"],
+            is_tied=hf.get("tie_word_embeddings", self.is_tied),
+            labels=_labels(hf),
+            token_ids=_token_ids(hf),
+            **self.read_more(hf),
+        )
+
+    def write_config(self, config: ModelConfig) -> dict[str, Any]:
+        """The Hugging Face config for one of ours."""
+        hf: dict[str, Any] = {"model_type": self.name, "vocab_size": config.vocab_size, "initializer_range": config.initializer_range}
+        for ours, theirs in self.settings.items():
+            value = getattr(config, ours)
+            hf[theirs if isinstance(theirs, str) else theirs[0]] = ACTIVATION_THERE[value] if ours == "activation" else value
+        ids = {f"{role}_token_id": number for role, number in config.token_ids}
+        labels = {str(number): label for number, label in enumerate(config.labels)}
+        return {
+            **hf,
+            "tie_word_embeddings": config.is_tied,
+            "dtype": "float32",
+            **({"id2label": labels, "label2id": {label: int(i) for i, label in labels.items()}} if labels else {}),
+            **self.write_more(config),
+            **ids,
+        }
 
     def architecture(self, heads: Iterable[str]) -> str:
         """The class that opens a folder with these heads."""
@@ -55,20 +115,23 @@ class Family:
 
     def rules(self, config: ModelConfig, heads: Iterable[str]) -> list[Rule]:
         """Every tensor of a network with these heads, their names as in a folder with heads."""
-        rules = [
-            Rule(rule.ours.format(i=i), tuple(name.format(i=i) for name in rule.theirs), rule.is_transposed)
-            for rule in self.body(config)
-            for i in (range(config.num_layers) if "{i}" in rule.ours else (0,))
-        ]
-        rules = [Rule(f"body.{r.ours}", tuple(f"{self.prefix}.{n}" for n in r.theirs), r.is_transposed) for r in rules]
+        rules = []
+        for rule in self.body(config):
+            count = config.num_decoder_layers if rule.ours.startswith("decoder.") else config.num_layers
+            for i in range(count) if "{i}" in rule.ours else (0,):
+                theirs = tuple(self.with_prefix(name.format(i=i)) for name in rule.theirs)
+                rules.append(_replace(rule, f"body.{rule.ours.format(i=i)}", theirs))
         for head in heads:
-            rules += [Rule(f"heads.{head}.{r.ours}", r.theirs, r.is_transposed) for r in self.heads.get(head, ())]
+            rules += [_replace(rule, f"heads.{head}.{rule.ours}", rule.theirs) for rule in self.heads.get(head, ())]
         return rules
+
+    def with_prefix(self, name: str) -> str:
+        return f"{self.prefix}.{name}" if self.prefix else name
 
     def canonical(self, names: Iterable[str]) -> dict[str, str]:
         """Names as some folder has them -> names as the rules have them; what carries no weights is left out."""
         names = list(names)
-        has_prefix = any(name.startswith(f"{self.prefix}.") for name in names)
+        has_prefix = not self.prefix or any(name.startswith(f"{self.prefix}.") for name in names)
         known_heads = tuple({rule.theirs[0].split(".")[0] for rules in self.heads.values() for rule in rules} - {self.prefix})
         result = {}
         for name in names:
@@ -79,35 +142,40 @@ class Family:
                 if new.endswith(old_end):
                     new = new.removesuffix(old_end) + new_end
             if not has_prefix and not new.startswith(known_heads):
-                new = f"{self.prefix}.{new}"
+                new = self.with_prefix(new)
             result[name] = new
         return result
 
+    def _activation(self, theirs: Any) -> str:
+        if theirs not in ACTIVATION:
+            raise ModelError("E304", feature=f"activation = {theirs}", family=self.name)
+        return ACTIVATION[theirs]
 
-def split_sizes(config: ModelConfig, rule: Rule) -> list[int]:
-    """How many rows each of their tensors takes of ours: queries, keys and values, or gate and up."""
+
+def split_sizes(config: ModelConfig, rule: Rule, rows: int) -> list[int]:
+    """How many of our `rows` each of their tensors takes: queries, keys and values, or two equal halves."""
     if len(rule.theirs) == 3:
         return [config.num_heads * config.head_size] + [config.num_kv_heads * config.head_size] * 2
-    return [config.feed_forward_size] * 2
+    return [rows // 2] * 2
 
 
 def their_shapes(config: ModelConfig, rule: Rule, ours: torch.Size) -> list[tuple[int, ...]]:
     """The shapes of their tensors that make up one of ours."""
     if len(rule.theirs) == 1:
-        return [tuple(ours[::-1] if rule.is_transposed else ours)]
-    return [(rows, *ours[1:]) for rows in split_sizes(config, rule)]
+        return [(1, *ours) if rule.is_row else tuple(ours[::-1] if rule.is_transposed else ours)]
+    return [(rows, *ours[1:]) for rows in split_sizes(config, rule, ours[0])]
 
 
 def to_ours(rule: Rule, tensors: list[Tensor]) -> Tensor:
     """Their tensors as the one of ours."""
     joined = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-    return joined.T if rule.is_transposed else joined
+    return joined[0] if rule.is_row else joined.T if rule.is_transposed else joined
 
 
 def to_theirs(config: ModelConfig, rule: Rule, tensor: Tensor) -> dict[str, Tensor]:
     """One of our tensors under their names."""
-    tensor = tensor.T if rule.is_transposed else tensor
-    parts = [tensor] if len(rule.theirs) == 1 else tensor.split(split_sizes(config, rule))
+    tensor = tensor[None] if rule.is_row else tensor.T if rule.is_transposed else tensor
+    parts = [tensor] if len(rule.theirs) == 1 else tensor.split(split_sizes(config, rule, len(tensor)))
     return {name: part.contiguous() for name, part in zip(rule.theirs, parts, strict=True)}
 
 
@@ -130,48 +198,8 @@ def refuse(family: str, hf: Mapping[str, Any], **usual: Any) -> None:
             raise ModelError("E304", feature=f"{name} = {hf[name]}", family=family)
 
 
-def read_activation(family: str, hf: Mapping[str, Any], name: str, usual: str) -> str:
-    """Our name of the activation that `hf` names.
-
-    Raises:
-        ModelError E304: we do not have it.
-    """
-    theirs = hf.get(name, usual)
-    if theirs not in ACTIVATION:
-        raise ModelError("E304", feature=f"{name} = {theirs}", family=family)
-    return ACTIVATION[theirs]
-
-
-def common_config(config: ModelConfig) -> dict[str, Any]:
-    """What every Hugging Face config says alike."""
-    ids = {f"{role}_token_id": number for role, number in config.token_ids}
-    labels = {}
-    if config.labels:
-        labels["id2label"] = {str(number): label for number, label in enumerate(config.labels)}
-        labels["label2id"] = {label: number for number, label in enumerate(config.labels)}
-    return {
-        "vocab_size": config.vocab_size,
-        "initializer_range": config.initializer_range,
-        "tie_word_embeddings": config.is_tied,
-        "dtype": "float32",
-        **ids,
-        **labels,
-    }
-
-
-def read_common(hf: Mapping[str, Any], *, is_tied: bool = True) -> dict[str, Any]:
-    """What `common_config` writes, read back from any Hugging Face config.
-
-    Args:
-        is_tied: what the family takes for granted where its config does not say.
-    """
-    return {
-        "vocab_size": hf["vocab_size"],
-        "initializer_range": hf.get("initializer_range", 0.02),
-        "is_tied": hf.get("tie_word_embeddings", is_tied),
-        "labels": _labels(hf),
-        "token_ids": _token_ids(hf),
-    }
+def _replace(rule: Rule, ours: str, theirs: tuple[str, ...]) -> Rule:
+    return Rule(ours, theirs, rule.is_transposed, rule.is_row, rule.missing)
 
 
 def _labels(hf: Mapping[str, Any]) -> tuple[str, ...]:
@@ -183,6 +211,5 @@ def _labels(hf: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _token_ids(hf: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     """The special tokens that a Hugging Face config names."""
-    roles = ("pad", "bos", "eos", "cls", "sep")
-    numbers = ((role, hf.get(f"{role}_token_id")) for role in roles)
+    numbers = ((role, hf.get(f"{role}_token_id")) for role in ROLES)
     return tuple((role, number) for role, number in numbers if isinstance(number, int) and number >= 0)

@@ -1,58 +1,18 @@
-"""GPT-2 (Radford et al. 2019): causal, norm before each sum, learned positions; its matrices are stored transposed."""
+"""GPT-2 (Radford et al. 2019): causal, norm before each sum, learned positions, matrices stored transposed."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import (
-    ACTIVATION_THERE,
-    Family,
-    Rule,
-    both,
-    common_config,
-    read_activation,
-    read_common,
-    refuse,
-)
+from diptych.models.families.family import Family, Rule, both
 
 
-def shape(**sizes: Any) -> ModelConfig:
-    """A GPT-2 of these sizes."""
-    fixed = {"family": "gpt2", "is_causal": True, "activation": "gelu_tanh", "classifier": "last"}
-    return ModelConfig(**{**fixed, **sizes})
-
-
-def _read(hf: Mapping[str, Any]) -> ModelConfig:
-    refuse("gpt2", hf, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
-    return shape(
-        hidden_size=hf["n_embd"],
-        num_layers=hf["n_layer"],
-        num_heads=hf["n_head"],
-        feed_forward_size=hf.get("n_inner") or 4 * hf["n_embd"],
-        context_length=hf.get("n_positions") or hf["n_ctx"],
-        activation=read_activation("gpt2", hf, "activation_function", "gelu_new"),
-        norm_eps=hf.get("layer_norm_epsilon", 1e-5),
-        dropout=hf.get("resid_pdrop", 0.1),
-        attention_dropout=hf.get("attn_pdrop", 0.1),
-        **read_common(hf),
-    )
+def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
+    return {"feed_forward_size": hf.get("n_inner") or 4 * hf["n_embd"]}
 
 
 def _write(config: ModelConfig) -> dict[str, Any]:
-    return {
-        "model_type": "gpt2",
-        "n_embd": config.hidden_size,
-        "n_layer": config.num_layers,
-        "n_head": config.num_heads,
-        "n_inner": config.feed_forward_size,
-        "n_positions": config.context_length,
-        "activation_function": ACTIVATION_THERE[config.activation],
-        "layer_norm_epsilon": config.norm_eps,
-        "resid_pdrop": config.dropout,
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.attention_dropout,
-        **common_config(config),
-    }
+    return {"n_inner": config.feed_forward_size, "embd_pdrop": config.dropout}
 
 
 def _body(config: ModelConfig) -> list[Rule]:
@@ -78,8 +38,20 @@ FAMILY = Family(
         "GPT2LMHeadModel": ("lm",),
         "GPT2Model": (),
     },
-    read_config=_read,
-    write_config=_write,
+    fixed={"is_causal": True, "activation": "gelu_tanh", "classifier": "last"},
+    settings={
+        "hidden_size": "n_embd",
+        "num_layers": "n_layer",
+        "num_heads": "n_head",
+        "context_length": "n_positions",
+        "activation": ("activation_function", "gelu_new"),
+        "norm_eps": ("layer_norm_epsilon", 1e-5),
+        "dropout": ("resid_pdrop", 0.1),
+        "attention_dropout": ("attn_pdrop", 0.1),
+    },
+    usual={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
+    read_more=_read,
+    write_more=_write,
     body=_body,
     heads={
         "lm": (Rule("decoder.weight", ("lm_head.weight",)),),

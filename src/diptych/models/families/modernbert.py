@@ -9,74 +9,57 @@ from typing import Any
 
 from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import (
-    ACTIVATION_THERE,
-    Family,
-    Rule,
-    both,
-    common_config,
-    read_activation,
-    read_common,
-    refuse,
-)
+from diptych.models.families.family import ACTIVATION_THERE, Family, Rule, both, refuse
+
+_FIXED = {
+    "has_norm_bias": False,
+    "has_embedding_norm": True,
+    "skips_first_norm": True,
+    "is_gated": True,
+    "positions": "rotary",
+    "rope_theta": 160_000.0,
+    "local_rope_theta": 10_000.0,
+    "window": 65,
+    "global_every": 3,
+    "has_attention_bias": False,
+    "has_feed_forward_bias": False,
+    "lm_transform": True,
+    "has_lm_bias": True,
+    "classifier": "transform",
+}
+_SETTINGS = {
+    "hidden_size": "hidden_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "feed_forward_size": "intermediate_size",
+    "context_length": "max_position_embeddings",
+    "activation": ("hidden_activation", "gelu"),
+    "norm_eps": ("norm_eps", 1e-5),
+    "dropout": ("mlp_dropout", 0.0),
+    "attention_dropout": ("attention_dropout", 0.0),
+}
+_USUAL = {"attention_bias": False, "mlp_bias": False, "norm_bias": False, "classifier_bias": False, "decoder_bias": True}
 
 
-def shape(**sizes: Any) -> ModelConfig:
-    """A ModernBERT encoder of these sizes."""
-    fixed = {
-        "family": "modernbert",
-        "has_norm_bias": False,
-        "has_embedding_norm": True,
-        "skips_first_norm": True,
-        "is_gated": True,
-        "positions": "rotary",
-        "rope_theta": 160_000.0,
-        "local_rope_theta": 10_000.0,
-        "window": 65,
-        "global_every": 3,
-        "has_attention_bias": False,
-        "has_feed_forward_bias": False,
-        "lm_transform": True,
-        "has_lm_bias": True,
-        "classifier": "transform",
-    }
-    return ModelConfig(**{**fixed, **sizes})
-
-
-def decoder_shape(**sizes: Any) -> ModelConfig:
-    """A ModernBERT decoder of these sizes."""
-    return shape(**{"family": "modernbert-decoder", "is_causal": True, "window": 64, **sizes})
-
-
-def _reader(make: Any, family: str, extra: int) -> Any:
+def _reader(family: str, extra: int) -> Any:
     """`extra`: the encoder's window counts the token itself, the decoder's does not."""
 
-    def read(hf: Mapping[str, Any]) -> ModelConfig:
-        refuse(family, hf, attention_bias=False, mlp_bias=False, norm_bias=False, classifier_bias=False, decoder_bias=True)
+    def read(hf: Mapping[str, Any]) -> dict[str, Any]:
         activation = hf.get("hidden_activation", "gelu")
         refuse(family, {"classifier_activation": hf.get("classifier_activation", "gelu")}, classifier_activation=activation)
         rope = hf.get("rope_parameters") or {}
         full, near = rope.get("full_attention") or {}, rope.get("sliding_attention") or {}
         for kind in (full, near):
             refuse(family, kind, rope_type="default")
-        return make(
-            hidden_size=hf["hidden_size"],
-            num_layers=hf["num_hidden_layers"],
-            num_heads=hf["num_attention_heads"],
-            feed_forward_size=hf["intermediate_size"],
-            context_length=hf["max_position_embeddings"],
-            activation=read_activation(family, hf, "hidden_activation", "gelu"),
-            norm_eps=hf.get("norm_eps", 1e-5),
-            rope_theta=float(full.get("rope_theta") or hf.get("global_rope_theta") or 160_000.0),
-            local_rope_theta=float(near.get("rope_theta") or hf.get("local_rope_theta") or 10_000.0),
-            window=hf.get("local_attention", 128) // 2 + extra,
-            global_every=_global_every(family, hf),
-            dropout=hf.get("mlp_dropout", 0.0),
-            attention_dropout=hf.get("attention_dropout", 0.0),
+        return {
+            "rope_theta": float(full.get("rope_theta") or hf.get("global_rope_theta") or 160_000.0),
+            "local_rope_theta": float(near.get("rope_theta") or hf.get("local_rope_theta") or 10_000.0),
+            "window": hf.get("local_attention", 128) // 2 + extra,
+            "global_every": _global_every(family, hf),
             # A decoder's config may name it too, and transformers judges by the last token all the same.
-            pooling="mean" if family == "modernbert" and hf.get("classifier_pooling") == "mean" else "first",
-            **read_common(hf),
-        )
+            "pooling": "mean" if family == "modernbert" and hf.get("classifier_pooling") == "mean" else "first",
+            "is_hybrid": bool(hf.get("diptych_is_hybrid")),
+        }
 
     return read
 
@@ -94,18 +77,10 @@ def _kinds(global_every: int, num_layers: int) -> list[str]:
     return ["sliding_attention" if number % global_every else "full_attention" for number in range(num_layers)]
 
 
-def _writer(model_type: str, extra: int) -> Any:
+def _writer(extra: int) -> Any:
     def write(config: ModelConfig) -> dict[str, Any]:
         return {
-            "model_type": model_type,
-            "hidden_size": config.hidden_size,
-            "num_hidden_layers": config.num_layers,
-            "num_attention_heads": config.num_heads,
-            "intermediate_size": config.feed_forward_size,
-            "max_position_embeddings": config.context_length,
-            "hidden_activation": ACTIVATION_THERE[config.activation],
             "classifier_activation": ACTIVATION_THERE[config.activation],
-            "norm_eps": config.norm_eps,
             "norm_bias": False,
             "layer_types": _kinds(config.global_every, config.num_layers),
             "global_attn_every_n_layers": config.global_every,
@@ -114,13 +89,11 @@ def _writer(model_type: str, extra: int) -> Any:
                 "full_attention": {"rope_type": "default", "rope_theta": config.rope_theta},
                 "sliding_attention": {"rope_type": "default", "rope_theta": config.local_rope_theta},
             },
-            "mlp_dropout": config.dropout,
             "embedding_dropout": config.dropout,
-            "attention_dropout": config.attention_dropout,
             "classifier_pooling": "mean" if config.pooling == "mean" else "cls",
             # Left out, it would be a number beyond a small vocabulary, and transformers could not open the folder.
             "pad_token_id": -1,
-            **common_config(config),
+            **({"diptych_is_hybrid": True} if config.is_hybrid else {}),
         }
 
     return write
@@ -156,15 +129,22 @@ FAMILY = Family(
     prefix="model",
     architectures={
         "ModernBertForSequenceClassification": ("classes",),
+        "ModernBertForTokenClassification": ("tags",),
+        "ModernBertForQuestionAnswering": ("span",),
         "ModernBertForMaskedLM": ("lm",),
         "ModernBertModel": (),
     },
-    read_config=_reader(shape, "modernbert", 1),
-    write_config=_writer("modernbert", 1),
+    fixed=_FIXED,
+    settings=_SETTINGS,
+    usual=_USUAL,
+    read_more=_reader("modernbert", 1),
+    write_more=_writer(1),
     body=_body(is_split=False),
     heads={
         "lm": (*_transform("head"), *_DECODER),
         "classes": (*_transform("head"), *both("output", "classifier")),
+        "tags": (*_transform("head"), *both("output", "classifier")),
+        "span": (*_transform("head"), *both("output", "classifier")),
     },
     ignored=("rotary_emb.inv_freq",),
 )
@@ -177,8 +157,11 @@ DECODER = Family(
         "ModernBertDecoderForCausalLM": ("lm",),
         "ModernBertDecoderModel": (),
     },
-    read_config=_reader(decoder_shape, "modernbert-decoder", 0),
-    write_config=_writer("modernbert-decoder", 0),
+    fixed={**_FIXED, "is_causal": True, "window": 64},
+    settings=_SETTINGS,
+    usual=_USUAL,
+    read_more=_reader("modernbert-decoder", 0),
+    write_more=_writer(0),
     body=_body(is_split=True),
     heads={
         "lm": (*_transform("lm_head"), *_DECODER),

@@ -8,40 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both, common_config, read_common
+from diptych.models.families.family import Family, Rule, both
 
 PARTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
-def shape(**sizes: Any) -> ModelConfig:
-    """A recurrent net of these sizes and this `cell`; one that reads in both directions judges a text by the mean of its tokens."""
-    pooling = "first" if sizes.get("is_causal", True) else "mean"
-    fixed = {"family": f"diptych-{sizes['cell']}", "is_causal": True, "positions": "none", "classifier": "last", "pooling": pooling}
-    return ModelConfig(**{**fixed, **sizes})
-
-
-def _read(hf: Mapping[str, Any]) -> ModelConfig:
-    return shape(
-        cell=hf["model_type"].removeprefix("diptych-"),
-        is_causal=not hf["is_bidirectional"],
-        hidden_size=hf["hidden_size"],
-        num_layers=hf["num_hidden_layers"],
-        context_length=hf["max_position_embeddings"],
-        dropout=hf["dropout"],
-        **read_common(hf),
-    )
-
-
-def _write(config: ModelConfig) -> dict[str, Any]:
-    return {
-        "model_type": config.family,
-        "is_bidirectional": not config.is_causal,
-        "hidden_size": config.hidden_size,
-        "num_hidden_layers": config.num_layers,
-        "max_position_embeddings": config.context_length,
-        "dropout": config.dropout,
-        **common_config(config),
-    }
+def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
+    is_causal = not hf["is_bidirectional"]
+    return {"is_causal": is_causal, "pooling": "first" if is_causal else "mean"}
 
 
 def _body(config: ModelConfig) -> list[Rule]:
@@ -63,8 +37,15 @@ def _family(cell: str) -> Family:
             f"{prefix}LMHeadModel": ("lm",),
             f"{prefix}Model": (),
         },
-        read_config=_read,
-        write_config=_write,
+        fixed={"cell": cell, "is_causal": True, "positions": "none", "classifier": "last"},
+        settings={
+            "hidden_size": "hidden_size",
+            "num_layers": "num_hidden_layers",
+            "context_length": "max_position_embeddings",
+            "dropout": "dropout",
+        },
+        read_more=_read,
+        write_more=lambda config: {"is_bidirectional": not config.is_causal},
         body=_body,
         heads={
             "lm": (Rule("decoder.weight", ("lm_head.weight",)),),

@@ -1,0 +1,92 @@
+"""GPT-3's block (Brown et al. 2020): GPT-2's, with layers that see all and layers that see a band in turn.
+
+Its weights were never published; GPT-Neo (Black et al. 2021) is the same block with weights one can open, so that is how ours
+is written. GPT-Neo does not divide scores by sqrt(head size): its query matrix has that factor in it, and ours begins with it
+(`transformer.initialize`), so that a fresh network's attention is the paper's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diptych.errors import ModelError
+from diptych.models.config import ModelConfig
+from diptych.models.families.family import Family, Rule, both
+
+
+def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
+    types = hf.get("attention_types") or [[["global", "local"], hf["num_layers"] // 2]]
+    kinds = [kind for pattern, times in types for _ in range(times) for kind in pattern]
+    for every in (2, *range(len(kinds) + 1)):
+        if kinds == _kinds(every, len(kinds)):
+            return {"global_every": every, "feed_forward_size": hf.get("intermediate_size") or 4 * hf["hidden_size"]}
+    raise ModelError("E304", feature=f"attention_types = {types}", family="gpt_neo")
+
+
+def _kinds(global_every: int, num_layers: int) -> list[str]:
+    return ["local" if not global_every or number % global_every else "global" for number in range(num_layers)]
+
+
+def _write(config: ModelConfig) -> dict[str, Any]:
+    kinds = _kinds(config.global_every, config.num_layers)
+    return {
+        "attention_types": [[[kind], 1] for kind in kinds],
+        "attention_layers": kinds,
+        "intermediate_size": config.feed_forward_size,
+        "embed_dropout": config.dropout,
+    }
+
+
+def _body(config: ModelConfig) -> list[Rule]:
+    layer = "h.{i}"
+    return [
+        Rule("embedding.tokens.weight", ("wte.weight",)),
+        Rule("embedding.positions.weight", ("wpe.weight",)),
+        *both("layers.{i}.attention_norm", f"{layer}.ln_1"),
+        *both("layers.{i}.attention.qkv", *(f"{layer}.attn.attention.{part}_proj" for part in "qkv"), bias=False),
+        *both("layers.{i}.attention.output", f"{layer}.attn.attention.out_proj"),
+        *both("layers.{i}.feed_forward_norm", f"{layer}.ln_2"),
+        *both("layers.{i}.feed_forward.up", f"{layer}.mlp.c_fc"),
+        *both("layers.{i}.feed_forward.down", f"{layer}.mlp.c_proj"),
+        *both("norm", "ln_f"),
+    ]
+
+
+FAMILY = Family(
+    name="gpt_neo",
+    prefix="transformer",
+    architectures={
+        "GPTNeoForSequenceClassification": ("classes",),
+        "GPTNeoForTokenClassification": ("tags",),
+        "GPTNeoForCausalLM": ("lm",),
+        "GPTNeoModel": (),
+    },
+    fixed={
+        "is_causal": True,
+        "activation": "gelu_tanh",
+        "classifier": "last",
+        "has_qkv_bias": False,
+        "attention_scale": 1.0,
+        "window": 256,
+        "global_every": 2,
+    },
+    settings={
+        "hidden_size": "hidden_size",
+        "num_layers": "num_layers",
+        "num_heads": "num_heads",
+        "context_length": "max_position_embeddings",
+        "window": ("window_size", 256),
+        "activation": ("activation_function", "gelu_new"),
+        "norm_eps": ("layer_norm_epsilon", 1e-5),
+        "dropout": ("resid_dropout", 0.0),
+        "attention_dropout": ("attention_dropout", 0.0),
+    },
+    read_more=_read,
+    write_more=_write,
+    body=_body,
+    heads={
+        "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
+        "classes": (Rule("output.weight", ("score.weight",)),),
+        "tags": (*both("output", "classifier"),),
+    },
+    ignored=(".attn.attention.bias", ".attn.attention.masked_bias"),
+)

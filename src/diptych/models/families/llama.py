@@ -1,0 +1,162 @@
+"""Llama (Touvron et al. 2023) and its kin, Mistral and Qwen3: RMS norm, rotary positions, SwiGLU, grouped heads.
+
+Qwen3 (Yang et al. 2025), with normed queries and keys, is the modern block that we train by default: transformers,
+llama.cpp and vLLM all open it. Mistral (Jiang et al. 2023) sees a window in every layer.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from diptych.errors import ModelError
+from diptych.models.config import ModelConfig
+from diptych.models.families.family import Family, Rule, both
+from diptych.models.positions import SCALINGS
+
+_FIXED = {
+    "is_causal": True,
+    "norm": "rms",
+    "norm_eps": 1e-6,
+    "activation": "silu",
+    "is_gated": True,
+    "positions": "rotary",
+    "has_attention_bias": False,
+    "has_feed_forward_bias": False,
+    "classifier": "last",
+}
+_SETTINGS = {
+    "hidden_size": "hidden_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "feed_forward_size": "intermediate_size",
+    "context_length": "max_position_embeddings",
+    "activation": ("hidden_act", "silu"),
+    "norm_eps": ("rms_norm_eps", 1e-6),
+    "attention_dropout": ("attention_dropout", 0.0),
+}
+
+
+def _reader(family: str, usual_head: int | None) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """`usual_head`: the head size where the config names none; None for hidden size / heads."""
+
+    def read(hf: Mapping[str, Any]) -> dict[str, Any]:
+        heads = hf["num_attention_heads"]
+        theta, scaling = read_rope(family, hf)
+        return {
+            "num_kv_heads": hf.get("num_key_value_heads") or heads,
+            "head_size": hf.get("head_dim") or usual_head or hf["hidden_size"] // heads,
+            "rope_theta": theta,
+            "rope_scaling": scaling,
+            **({"has_attention_bias": bool(hf.get("attention_bias", False))} if family != "mistral" else {}),
+            **({"has_feed_forward_bias": bool(hf.get("mlp_bias", False))} if family == "llama" else {}),
+            **_read_window(family, hf),
+        }
+
+    return read
+
+
+def read_rope(family: str, hf: Mapping[str, Any]) -> tuple[float, tuple[tuple[str, Any], ...]]:
+    """theta, and how the angles are stretched.
+
+    Raises:
+        ModelError E304: in a way that we do not have.
+    """
+    rope = {**(hf.get("rope_scaling") or {}), **(hf.get("rope_parameters") or {})}
+    kind = rope.pop("rope_type", None) or rope.pop("type", None) or "default"
+    theta = float(rope.pop("rope_theta", None) or hf.get("rope_theta") or 10_000.0)
+    if kind == "default":
+        return theta, ()
+    if kind not in SCALINGS:
+        raise ModelError("E304", feature=f"rope_type = {kind}", family=family)
+    rope.pop("type", None)
+    rope.setdefault("original_max_position_embeddings", hf["max_position_embeddings"])
+    return theta, (("rope_type", kind), *((name, rope[name]) for name in sorted(rope) if rope[name] is not None))
+
+
+def _read_window(family: str, hf: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = hf.get("layer_types") or []
+    is_local = family == "mistral" or hf.get("use_sliding_window") or "sliding_attention" in kinds
+    window = hf.get("sliding_window")
+    if family == "llama" or not is_local or not window:
+        return {}
+    number = hf["num_hidden_layers"]
+    kinds = kinds or [
+        "full_attention" if i < hf.get("max_window_layers", 0) and family == "qwen3" else "sliding_attention" for i in range(number)
+    ]
+    for every in range(number + 1):
+        if kinds == _kinds(every, number):
+            return {"window": window, "global_every": every}
+    raise ModelError("E304", feature=f"layer_types = {kinds}", family=family)
+
+
+def _kinds(global_every: int, num_layers: int) -> list[str]:
+    return ["sliding_attention" if not global_every or i % global_every else "full_attention" for i in range(num_layers)]
+
+
+def _writer(family: str) -> Callable[[ModelConfig], dict[str, Any]]:
+    def write(config: ModelConfig) -> dict[str, Any]:
+        rope = {"rope_type": "default", "rope_theta": config.rope_theta, **dict(config.rope_scaling)}
+        hf: dict[str, Any] = {
+            "num_key_value_heads": config.num_kv_heads,
+            "head_dim": config.head_size,
+            "rope_theta": config.rope_theta,
+            "rope_parameters": rope,
+        }
+        if family != "mistral":
+            hf["attention_bias"] = config.has_attention_bias
+        if family == "llama":
+            hf["mlp_bias"] = config.has_feed_forward_bias
+        elif family == "mistral":
+            hf["sliding_window"] = config.window or None
+        elif config.window:
+            kinds = _kinds(config.global_every, config.num_layers)
+            hf |= {"use_sliding_window": True, "sliding_window": config.window, "layer_types": kinds}
+        return hf
+
+    return write
+
+
+def _body(config: ModelConfig) -> list[Rule]:
+    layer, bias, has_mlp_bias = "layers.{i}", config.has_attention_bias, config.has_feed_forward_bias
+    return [
+        Rule("embedding.tokens.weight", ("embed_tokens.weight",)),
+        Rule("layers.{i}.attention_norm.weight", (f"{layer}.input_layernorm.weight",)),
+        *both("layers.{i}.attention.qkv", *(f"{layer}.self_attn.{part}_proj" for part in "qkv"), bias=bias),
+        *both("layers.{i}.attention.output", f"{layer}.self_attn.o_proj", bias=bias),
+        Rule("layers.{i}.attention.query_norm.weight", (f"{layer}.self_attn.q_norm.weight",)),
+        Rule("layers.{i}.attention.key_norm.weight", (f"{layer}.self_attn.k_norm.weight",)),
+        Rule("layers.{i}.feed_forward_norm.weight", (f"{layer}.post_attention_layernorm.weight",)),
+        *both("layers.{i}.feed_forward.up", f"{layer}.mlp.gate_proj", f"{layer}.mlp.up_proj", bias=has_mlp_bias),
+        *both("layers.{i}.feed_forward.down", f"{layer}.mlp.down_proj", bias=has_mlp_bias),
+        Rule("norm.weight", ("norm.weight",)),
+    ]
+
+
+def _family(name: str, theirs: str, usual_head: int | None = None, usual: dict[str, Any] | None = None, **fixed: Any) -> Family:
+    return Family(
+        name=name,
+        prefix="model",
+        architectures={
+            f"{theirs}ForSequenceClassification": ("classes",),
+            f"{theirs}ForTokenClassification": ("tags",),
+            f"{theirs}ForCausalLM": ("lm",),
+            f"{theirs}Model": (),
+        },
+        fixed={**_FIXED, **fixed},
+        settings=_SETTINGS,
+        usual=usual or {},
+        read_more=_reader(name, usual_head),
+        write_more=_writer(name),
+        is_tied=False,
+        body=_body,
+        heads={
+            "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
+            "classes": (Rule("output.weight", ("score.weight",)),),
+            "tags": (*both("output", "score"),),
+        },
+        ignored=("rotary_emb.inv_freq",),
+    )
+
+
+LLAMA = _family("llama", "Llama", usual={"pretraining_tp": 1})
+MISTRAL = _family("mistral", "Mistral", window=4096, global_every=0)
+QWEN3 = _family("qwen3", "Qwen3", usual_head=128, has_qk_norm=True)
