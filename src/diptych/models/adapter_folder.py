@@ -176,7 +176,7 @@ def _take_heads(net: Network, whole: dict[str, Tensor], adapter: Adapter, where:
     labels = json.loads(adapter.about.get("diptych_labels", "[]"))
     for head, rules in family.heads.items():
         named = [rule for rule in rules if rule.theirs[0] in whole]
-        if not named or (head in ("tags", "classes") and adapter.config.get("task_type") != dict(TASK_TYPES)[head]):
+        if not named or (head in ("tags", "classes", "span") and adapter.config.get("task_type") != dict(TASK_TYPES)[head]):
             continue
         last = next((whole[rule.theirs[0]] for rule in named if rule.ours == "output.weight"), None)
         if head in ("tags", "classes") and last is not None:

@@ -1,6 +1,7 @@
 """A shallower network from the layers of a deeper one: where a student begins (Sanh et al. 2019, DistilBERT)."""
 
 import copy
+from typing import Any
 
 from torch import nn
 
@@ -20,14 +21,18 @@ def keep_layers(net: Network, count: int) -> Network:
     depth = net.config.num_layers
     if not 1 <= count <= depth:
         raise ModelError("E301", field="layers", value=count, rule=_("from 1 to {number}").format(number=depth))
+    if net.config.is_encoder_decoder:
+        raise ModelError("E301", field="num_decoder_layers", value=net.config.num_decoder_layers, rule=_("0: a stack alone"))
     small = copy.deepcopy(net)
+    body: Any = small.body
+    whole: Any = net.body
     chosen = [_nearest_alike(net, place, count) for place in range(count)]
-    small.body.layers = nn.ModuleList(copy.deepcopy(net.body.layers[number]) for number in chosen)
-    for place, layer in enumerate(small.body.layers):
+    body.layers = nn.ModuleList(copy.deepcopy(whole.layers[number]) for number in chosen)
+    for place, layer in enumerate(body.layers):
         assert isinstance(layer, Layer)
         layer.attention.layer = place
     small.set_config(num_layers=count)
-    small.body.config = small.config
+    body.config = small.config
     return small
 
 
