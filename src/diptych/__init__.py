@@ -19,6 +19,7 @@ _HOMES = {
     "distill": "api",
     "evaluate": "api",
     "run": "api",
+    "sweep": "sweeping",
     "Model": "model",
     "Corpus": "text.corpus",
     "Tokenizer": "text.tokenizer",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from diptych.messages import set_language
     from diptych.model import Model
     from diptych.recipe import Recipe
+    from diptych.sweeping import sweep
     from diptych.text.corpus import Corpus
     from diptych.text.tokenizer import Tokenizer
 

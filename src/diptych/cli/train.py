@@ -133,6 +133,35 @@ def distill(
     _carry_out(None, sets, parts, None, out, minutes, epochs, steps, None, resume, overwrite, as_json)
 
 
+def sweep(
+    source: Annotated[str, typer.Argument(help="The recipe (.yaml) to run again and again.")],
+    out: Annotated[str, typer.Option(help="The folder of the sweep; what is finished in it is not run again.")],
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Values of a setting: train.lr=1e-3,2e-3; may be given often.")] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on.", min=1)] = 3,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe over seeds and over values of settings; one table with mean and spread.
+
+    Example: `diptych sweep my.yaml --seeds 3 --set train.lr=1e-3,2e-3 --out lr-sweep`
+    """
+    from diptych import recipe
+    from diptych.report.terminal import print_rows
+    from diptych.sweeping import sweep as run_all
+    from diptych.training.progress import display
+
+    listener = display("json" if as_json else "auto")
+    try:
+        done = run_all(recipe.load(source), out, sets=sets or [], seeds=seeds, listener=listener)
+    finally:
+        listener.close()
+    if as_json:
+        print(json.dumps({"kind": "result", "settings": done.to_json()}, ensure_ascii=False))
+    else:
+        print_rows(done.table())
+    if any(len(setting.scores) < seeds for setting in done.settings):
+        raise typer.Exit(130)
+
+
 def recipe_show(source: Source = None, sets: Sets = None) -> None:
     """Print a recipe with every setting it has."""
     from diptych import recipe
@@ -154,6 +183,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(pretrain)
     app.command()(finetune)
     app.command()(distill)
+    app.command()(sweep)
     recipes = typer.Typer(help="Show a recipe in full, or the schema of all of them.", no_args_is_help=True)
     recipes.command("show")(recipe_show)
     recipes.command("schema")(recipe_schema)

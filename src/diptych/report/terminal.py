@@ -15,6 +15,11 @@ def print_table(systems: Sequence[tuple[str, Scores]]) -> None:
     rows = [["", *(_(name) for name in names)]]
     for system, scores in systems:
         rows.append([_(system), *(str(scores[name]) if name in scores else "–" for name in names)])
+    print_rows(rows)
+
+
+def print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Cells in columns that are as wide as their widest."""
     widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=True)).rstrip())
