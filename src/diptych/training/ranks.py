@@ -217,11 +217,15 @@ def join(device: torch.device) -> Ranks:
     local_index = int(os.environ.get("LOCAL_RANK", "0"))
     if device.type == "cuda":
         torch.cuda.set_device(local_index)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    store, index, count = next(dist.rendezvous("env://", timeout=PATIENCE))
+    # torchrun keeps the store over a restart; without names of its own a rank would call those who are gone.
+    store = dist.PrefixStore(f"start-{restarts}", store)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=index, world_size=count, timeout=PATIENCE)
     atexit.register(_leave)
     words = dist.new_group(backend="gloo", timeout=PATIENCE)
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    _here = Ranks(dist.get_rank(), dist.get_world_size(), local_index, restarts, words)
+    _here = Ranks(index, count, local_index, restarts, words)
     return _here
 
 
