@@ -198,7 +198,7 @@ def _chinese(out: Path, minutes: float, ledger: Ledger) -> tuple[list[System], F
                 "start": "counts",
             },
             "task": {"name": "masked-lm", "nsp": True, "mask_rate": 0.3, "held_out": 0.02},
-            "train": {"minutes": minutes, "batch_size": 32, "optimizer": "muon", "lr": 6e-3, "evaluations": 3},
+            "train": {"minutes": minutes, "batch_size": 32, "optimizer": "muon", "lr": 3e-3, "evaluations": 3},
             "run": {"out": str(out / "bert-zh")},
         }
     )
