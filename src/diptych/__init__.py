@@ -20,6 +20,10 @@ _HOMES = {
     "evaluate": "api",
     "run": "api",
     "sweep": "sweeping",
+    "plan": "planning",
+    "advise": "advice",
+    "pull": "hub",
+    "convert": "models.pickles",
     "Model": "model",
     "Corpus": "text.corpus",
     "Tokenizer": "text.tokenizer",
@@ -35,13 +39,17 @@ _HOMES = {
 __all__ = [*sorted([*_HOMES, "models"]), "__version__"]
 
 if TYPE_CHECKING:
+    from diptych.advice import advise
     from diptych.api import create, distill, evaluate, finetune, load, models, pretrain, run
     from diptych.errors import DiptychError
     from diptych.estimators import TextClassifier
     from diptych.evaluation.intervals import Score, Scores
+    from diptych.hub import pull
     from diptych.ledger import Ledger
     from diptych.messages import set_language
     from diptych.model import Model
+    from diptych.models.pickles import convert
+    from diptych.planning import plan
     from diptych.recipe import Recipe
     from diptych.sweeping import sweep
     from diptych.text.corpus import Corpus

@@ -216,11 +216,11 @@ CATALOGUE: dict[str, Message] = {
     ),
     "E307": Message(
         mark("The weights of GPT-3 were never published; nobody can load them."),
-        mark("Take any GPT-2 or Qwen3 folder, or pretrain a gpt-mini of your own."),
+        mark('Fetch one that was, such as `diptych pull openai-community/gpt2`, or train anew: `diptych models "gpt-3*"` has its sizes.'),
     ),
     "E308": Message(
         mark("{name} is neither a model folder nor the name of an installed model or a preset. {hint}"),
-        mark("Give the path of a folder with config.json, or pretrain one first."),
+        mark("Give the path of a folder with config.json, pretrain one, or fetch one from the hub with `diptych pull`."),
     ),
     "E311": Message(
         mark("The model folder {path} has no {file}."),
@@ -240,11 +240,7 @@ CATALOGUE: dict[str, Message] = {
     ),
     "E315": Message(
         mark("The weights in {path} are pickled, and a pickle can run any code when it is opened."),
-        mark(
-            'Convert them where you trust them: python -c "import torch, safetensors.torch as s; '
-            "s.save_file({{k: v.contiguous() for k, v in torch.load('pytorch_model.bin', weights_only=True).items()}}, "
-            "'model.safetensors')\""
-        ),
+        mark("Convert them, with a loader that builds tensors and nothing else: diptych convert {path} --out {path}-safe"),
     ),
     "E316": Message(
         mark("The weights in {path} are not those of this model. Missing: {missing}. Unexpected: {unexpected}."),
@@ -257,6 +253,30 @@ CATALOGUE: dict[str, Message] = {
     "E318": Message(
         mark("{path} holds a run that is not finished, not a model."),
         mark("Go on with it: diptych pretrain (or finetune) … --resume"),
+    ),
+    "E331": Message(
+        mark("All weights of {name} are pickled, and a pickle can run any code when it is opened; nothing was fetched."),
+        mark("Choose one that has safetensors; or fetch its files yourself, then: diptych convert FOLDER --out NEW"),
+    ),
+    "E332": Message(
+        mark("There is no model {name} at {endpoint}, or no such revision of it."),
+        mark("Check its name, OWNER/MODEL; for one that is not public set HF_TOKEN."),
+    ),
+    "E333": Message(
+        mark("{name} lists a file whose name leads out of its folder ({file}); nothing was fetched."),
+        mark("Do not use this model, and tell the hub about it."),
+    ),
+    "E334": Message(
+        mark("{file} of {name} did not arrive as it was announced: {problem}."),
+        mark("Fetch it again; what is whole already is kept. If it fails again, the hub or the mirror has a wrong file."),
+    ),
+    "E335": Message(
+        mark("{name} is no name of a model, of a revision or of a hub."),
+        mark("A model is called OWNER/MODEL, a revision main or a commit; HF_ENDPOINT begins with https://."),
+    ),
+    "E336": Message(
+        mark("{path} holds more than tensors, or is damaged ({problem})."),
+        mark("What it asks for beyond tensors is not done; take a copy of the model that has safetensors."),
     ),
     "E342": Message(
         mark("A recurrent net ({family}) has no {field}."),
@@ -306,6 +326,22 @@ CATALOGUE: dict[str, Message] = {
     "E414": Message(
         mark("{path} was started with other settings ({changes})."),
         mark("Resume with the settings it had (see diptych/recipe.yaml there), or choose another --out."),
+    ),
+    "E415": Message(
+        mark('There is no machine called "{name}" in the table. {hint}'),
+        mark("Say `this`, or how many of what, such as 8xH100; known are {known}."),
+    ),
+    "E416": Message(
+        mark("A plan cannot be made for {hours} hours."),
+        mark("Say how long it may take with --hours, for example --hours 8."),
+    ),
+    "E417": Message(
+        mark("A price of {price} is none."),
+        mark("Say with --price what one device costs in an hour, in dollars; 0 for nothing."),
+    ),
+    "E418": Message(
+        mark("There is nothing to plan."),
+        mark("Name a recipe, a preset or a model folder, or a text with --text and --hours."),
     ),
     # E5xx: training
     "E501": Message(
@@ -478,5 +514,16 @@ CATALOGUE: dict[str, Message] = {
     "E904": Message(
         mark("{path} cannot be read or written: {problem}."),
         mark("Check that you may do so there, and that no file stands where a folder should be."),
+    ),
+    "E905": Message(
+        mark("The hub {endpoint} cannot be reached: {problem}."),
+        mark(
+            "Name a mirror with HF_ENDPOINT=https://…, or copy the model's folder from another machine: diptych pull FOLDER. "
+            "minilm needs no network once its package is installed."
+        ),
+    ),
+    "E906": Message(
+        mark("{endpoint} gives {name} only to people whom it knows."),
+        mark("Accept the model's terms on its page, make a token there and set HF_TOKEN to it."),
     ),
 }

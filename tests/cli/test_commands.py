@@ -16,14 +16,29 @@ Diptych = Callable[..., "object"]
 def test_help_names_every_command(diptych: Diptych) -> None:
     ran = diptych("--help")
     assert ran.code == 0 and ran.err == ""
-    commands = "demo doctor corpus tokenizer pretrain finetune generate next fill predict evaluate report recipe models"
+    commands = "demo doctor corpus tokenizer plan pull convert pretrain finetune generate next fill predict evaluate report recipe models"
     assert all(f" {name} " in ran.out for name in commands.split())
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        *("demo", "doctor", "pretrain", "finetune", "generate", "next", "fill", "predict", "evaluate", "report", "models"),
+        *(
+            "demo",
+            "doctor",
+            "pretrain",
+            "finetune",
+            "generate",
+            "next",
+            "fill",
+            "predict",
+            "evaluate",
+            "report",
+            "models",
+            "plan",
+            "pull",
+            "convert",
+        ),
         *("corpus stats", "corpus clean", "corpus check", "tokenizer train", "tokenizer show", "recipe show", "recipe schema"),
     ],
 )

@@ -14,10 +14,11 @@ from diptych.model import Model
 from diptych.models.folder import write_model
 from diptych.models.packed import Packed
 from diptych.models.presets import create, list_presets, num_parameters, preset_config
+from diptych.models.sizes import PUBLISHED
 from diptych.models.transformer import Network
 from diptych.text.tokenizer import Tokenizer
 
-PRESETS = list_presets()
+PRESETS = [name for name in list_presets() if name not in PUBLISHED]
 # transformers has no class for recurrent nets; tests/models/test_recurrent.py takes their folders there and back.
 ELSEWHERE = [name for name in PRESETS if not preset_config(name).cell]
 AS_THEY_ARE = ("tiny", "mini")
@@ -125,7 +126,9 @@ def test_patterns_choose_among_the_names() -> None:
 
     # `diptych.models` is a package as well, which has been imported by now.
     sizes = ("tiny", "mini", "small", "medium", "base")
-    assert dt.models("gpt-*") == [f"gpt-{size}" for size in sizes]
+    brown = [f"gpt-3-{size}" for size in ("125m", "350m", "760m", "1.3b", "2.7b", "6.7b", "13b", "175b")]
+    assert dt.models("gpt-3*") == brown
+    assert dt.models("gpt-*") == [*(f"gpt-{size}" for size in sizes), *brown]
     assert dt.models("*bert-base") == ["bert-base", "distilbert-base", "modernbert-base"]
     assert dt.models("nothing-*") == []
     assert {*list_presets(), "minilm"} <= set(dt.models())
@@ -154,7 +157,8 @@ def test_the_sums_of_a_narrow_fresh_model_are_as_large_as_those_of_a_wide_one(hi
     [
         ("gpt-minni", {}, "E305", ["gpt-minni", "gpt-mini"]),
         ("llama", {}, "E305", ["llama"]),
-        ("gpt-3", {}, "E307", ["never published"]),
+        ("gpt-3", {}, "E307", ["never published", "diptych pull", 'models "gpt-3*"']),
+        ("gpt-3-126m", {}, "E305", ["gpt-3-125m"]),
         ("gpt-tiny", {"hiden_size": 8}, "E306", ["hiden_size", "hidden_size"]),
         ("gpt-tiny", {"num_layers": 0}, "E301", ["num_layers", "at least 1"]),
         ("gpt-tiny", {"vocab_size": 1.5}, "E301", ["vocab_size"]),

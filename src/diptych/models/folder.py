@@ -45,13 +45,7 @@ def read_model(folder: str | Path) -> Network:
     """
     folder = Path(folder)
     hf = read_config(folder)
-    family = _family(folder, hf)
-    try:
-        config = family.read_config(hf)
-    except KeyError as error:
-        raise ModelError("E312", path=folder / "config.json", problem=_("{name} is missing").format(name=error.args[0])) from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ModelError("E312", path=folder / "config.json", problem=error) from None
+    family, config = _family(folder, hf), read_shape(folder)
     net = assemble(hf, family, config, _read_tensors(folder), folder)
     if (folder / HEADS).exists():
         _add_heads(net, folder / HEADS)
@@ -81,6 +75,22 @@ def assemble(hf: Mapping[str, Any], family: Family, config: ModelConfig, theirs:
     if left:
         raise ModelError("E316", path=source, missing=_few(left), unexpected="–")
     return net.eval()
+
+
+def read_shape(folder: str | Path) -> ModelConfig:
+    """The shape of the network in a folder, without its weights.
+
+    Raises:
+        ModelError E311, E312, E313, E314: as `read_model`.
+    """
+    folder = Path(folder)
+    hf = read_config(folder)
+    try:
+        return _family(folder, hf).read_config(hf)
+    except KeyError as error:
+        raise ModelError("E312", path=folder / "config.json", problem=_("{name} is missing").format(name=error.args[0])) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelError("E312", path=folder / "config.json", problem=error) from None
 
 
 def write_model(net: Network, folder: Path) -> None:
@@ -229,7 +239,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     if (folder / WEIGHTS).exists():
         files = [WEIGHTS]
     elif (folder / INDEX).exists():
-        files = _listed_files(folder / INDEX)
+        files = listed_files(folder / INDEX)
     elif any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
         raise ModelError("E315", path=folder)
     else:
@@ -268,7 +278,7 @@ def _add_heads(net: Network, path: Path) -> None:
     net.heads.load_state_dict(tensors, strict=False)
 
 
-def _listed_files(index: Path) -> list[str]:
+def listed_files(index: Path) -> list[str]:
     """The files of the folder that an index names; it may not name others."""
     try:
         names = sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})

@@ -6,6 +6,8 @@ and no code of ours.
 
 `rnn-*`, `gru-*` and `lstm-*` are what there was before, for writing; `birnn-*`, `bigru-*` and `bilstm-*` read in both
 directions and judge texts. transformers has no class for them: their folders are read by Diptych alone.
+
+A name that ends in a number of parameters, such as `gpt-3-125m` or `bert-110m`, is a published shape; see `sizes.py`.
 """
 
 from fnmatch import fnmatchcase
@@ -19,6 +21,7 @@ from diptych.messages import _
 from diptych.models.config import ModelConfig, known_fields
 from diptych.models.families import FAMILIES
 from diptych.models.recurrent import CELLS
+from diptych.models.sizes import PUBLISHED
 from diptych.models.transformer import Network, initialize, without_values
 
 _FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -56,7 +59,7 @@ _DEFAULT_VOCABULARY = {"tiny": 4096, "mini": 8192, "small": 16_384, "medium": 16
 
 def list_presets(pattern: str = "*") -> list[str]:
     """The names of the presets that match a pattern such as "gpt-*"."""
-    names = [f"{family}-{size}" for family in _FAMILIES for size in _SIZES]
+    names = [*(f"{family}-{size}" for family in _FAMILIES for size in _SIZES), *PUBLISHED]
     return [name for name in names if fnmatchcase(name, pattern)]
 
 
@@ -70,11 +73,14 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
     family, _dash, size = preset.rpartition("-")
     if preset.lower() in ("gpt3", "gpt-3"):
         raise ModelError("E307")
-    if family not in _FAMILIES or size not in _SIZES:
+    if preset not in list_presets():
         raise ModelError("E305", name=preset, hint=nearest(preset, list_presets()))
     for name in sizes:
         if name not in known_fields():
             raise ModelError("E306", name=name, hint=nearest(name, known_fields()))
+    if preset in PUBLISHED:
+        published = PUBLISHED[preset]
+        return FAMILIES[published.family].shape(**{**published.shape, **sizes})
     kind, chosen = FAMILIES[_FAMILIES[family][0]], _FAMILIES[family][1]
     values: dict[str, Any] = {"vocab_size": _DEFAULT_VOCABULARY[size], **_SIZES[size], **chosen}
     if "cell" in kind.fixed:
