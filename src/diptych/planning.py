@@ -190,7 +190,7 @@ def _recipe(source: str | Path, sets: Sequence[str]) -> Recipe:
     else:
         config = read_shape(find_model(source))
         model = {"base": name}
-    task = "causal-lm" if config.is_causal else "masked-lm"
+    task = "causal-lm" if config.writes else "masked-lm"
     return load(None, list(sets), {"model": model, "task": {"name": task}})
 
 
@@ -303,7 +303,7 @@ def _rate(
         return load.tokens / found.step_seconds(load), _("rehearsed on this machine")
     speed = runtime.machine().speed
     gflops = speed.bf16_gflops if precision == "bfloat16" else speed.fp32_gflops
-    text = _("{rate:,.0f} GFLOP/s probed, {share:.0%} of it assumed: too large to rehearse")
+    text = _("{rate:,.0f} GFLOP/s probed, {share:.0%} of it assumed: this is not rehearsed")
     return gflops * 1e9 * PROBE_SHARE / work, text.format(rate=gflops, share=PROBE_SHARE)
 
 

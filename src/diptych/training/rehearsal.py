@@ -31,6 +31,11 @@ VERSION = 1
 STEPS = 3
 """Steps that are timed, after one that is not."""
 FEW_LAYERS, MORE_LAYERS = 1, 3
+KEPT_PER_WIDTH = {"float32": 64, "bfloat16": 36}
+"""Bytes that a plain layer keeps of a token for each number of its width, for pairs of texts, which are not rehearsed: inputs and
+outputs of two norms, queries, keys, values, what attention gives, and four times the width before and after the activation."""
+DECODER_LAYER = 1.25
+"""What a layer with a second attention keeps beside one without."""
 LIMIT_FLOPS = 1.5e12
 """A step of the larger twin takes no more than this, so that a rehearsal stays a matter of seconds."""
 
@@ -54,6 +59,9 @@ def kept_bytes(config: ModelConfig, load: Workload, precision: str) -> float:
     They are counted on twins with few heads and few layers: what a token keeps is a straight line in either, being the sum of
     what grows with the width of the layers and of what heads share, such as the mask of a window.
     """
+    if config.is_encoder_decoder:
+        layers = config.num_layers + DECODER_LAYER * config.num_decoder_layers
+        return load.in_flight * layers * KEPT_PER_WIDTH[precision] * config.hidden_size
     # It does not depend on how long the text of the token is, but for the edges of windows.
     length = min(load.text_length, load.in_flight, max(256, 4 * config.window))
     period = _period(config)
@@ -80,7 +88,7 @@ def pace(config: ModelConfig, load: Workload, train: TrainSettings, *, precision
     Args:
         train: whose optimizer and regimes are rehearsed; the regimes must work with a network and a task alone.
     """
-    tokens = _affordable(config, load)
+    tokens = None if config.is_encoder_decoder else _affordable(config, load)
     if tokens is None:
         return None
     facts = [VERSION, dataclasses.asdict(config), dataclasses.asdict(load), train.optimizer, train.regime, precision, str(device)]

@@ -127,7 +127,7 @@ def _part(name: str) -> str:
 
 
 def operations(net: Network, load: Workload) -> Operations:
-    """Operations per token of a forward pass over texts of `load.text_length` tokens.
+    """Operations per token of a forward pass over texts of `load.text_length` tokens; of an encoder-decoder, per pair of tokens.
 
     A token of a causal layer sees half of its text on average, one of a bidirectional layer all of it, one of a local layer
     its window. For each token it sees it takes 2 * head_size operations per head for the score and as many for the sum.
@@ -136,6 +136,8 @@ def operations(net: Network, load: Workload) -> Operations:
     layers = 2 * sum(matrix.numel() for matrix in matrices(net))
     of_a_token = 4 * config.num_heads * config.head_size
     attention = sum(of_a_token * _seen(config, layer, load.text_length) for layer in range(config.num_layers)) if of_a_token else 0.0
+    # A decoder's layer sees half of its own text, and all of the encoder's.
+    attention += of_a_token * config.num_decoder_layers * 1.5 * load.text_length
     head = 0.0
     if "lm" in load.heads:
         sizes = [module.weight.numel() for module in net.heads["lm"].modules() if isinstance(module, nn.Linear)]
