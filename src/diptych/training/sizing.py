@@ -214,7 +214,7 @@ def sharded(memory: Memory, devices: int, largest_layer: int) -> Memory:
     )
 
 
-def largest_part(net: Network) -> int:
+def largest_part(net: Any) -> int:
     """Parameters of the largest layer, or of the embedding where that is larger."""
     layers = [sum(parameter.numel() for parameter in layer.parameters()) for layer in net.body.layers]
     return max(*layers, net.body.embedding.tokens.weight.numel())
