@@ -18,6 +18,7 @@ _HOMES = {
     "finetune": "api",
     "distill": "api",
     "evaluate": "api",
+    "export": "api",
     "run": "api",
     "sweep": "sweeping",
     "plan": "planning",
@@ -40,7 +41,7 @@ __all__ = [*sorted([*_HOMES, "models"]), "__version__"]
 
 if TYPE_CHECKING:
     from diptych.advice import advise
-    from diptych.api import create, distill, evaluate, finetune, load, models, pretrain, run
+    from diptych.api import create, distill, evaluate, export, finetune, load, models, pretrain, run
     from diptych.errors import DiptychError
     from diptych.estimators import TextClassifier
     from diptych.evaluation.intervals import Score, Scores

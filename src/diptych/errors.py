@@ -254,6 +254,42 @@ CATALOGUE: dict[str, Message] = {
         mark("{path} holds a run that is not finished, not a model."),
         mark("Go on with it: diptych pretrain (or finetune) … --resume"),
     ),
+    "E321": Message(
+        mark("{path} is no GGUF file: it begins with {found}."),
+        mark("Give a file whose name ends in .gguf, or the folder of a Hugging Face model."),
+    ),
+    "E322": Message(
+        mark("{path} is a GGUF file of {what}, which is not read."),
+        mark("Convert the model again with a present llama.cpp; versions 2 and 3 in little-endian order are read."),
+    ),
+    "E323": Message(
+        mark("{path} is damaged or was cut short, at byte {place:,} of {size:,}: {problem}."),
+        mark("Copy or download it again; nothing was loaded."),
+    ),
+    "E324": Message(
+        mark("In {path} the tensor {name} is kept as {kind}, which cannot be read."),
+        mark("Take a file of the type F32, F16, BF16, Q8_0, Q4_0, Q4_1 or of a K type."),
+    ),
+    "E325": Message(
+        mark("The tokenizer in {path} cannot be read: {problem}."),
+        mark("Take a GGUF file whose tokenizer is of the kind of GPT-2, Llama or BERT."),
+    ),
+    "E326": Message(
+        mark("This tokenizer has no form in GGUF: {problem}."),
+        mark("Train one of the kind bpe for a model that writes, or wordpiece for a BERT, and the model with it."),
+    ),
+    "E327": Message(
+        mark("This model ({family}) has no form in GGUF that llama.cpp opens: {problem}."),
+        mark("GPT-2, Llama, Qwen3 and BERT have one; the model's folder opens with transformers as it is."),
+    ),
+    "E328": Message(
+        mark("This model has no chat template, so nobody knows how it was taught to converse."),
+        mark("Load one that was, such as smollm2, or write on from a prompt with generate."),
+    ),
+    "E329": Message(
+        mark("The chat template of this model cannot be used: {problem}."),
+        mark("Check the roles and their order; most templates take user and assistant by turns, after an optional system."),
+    ),
     "E331": Message(
         mark("All weights of {name} are pickled, and a pickle can run any code when it is opened; nothing was fetched."),
         mark("Choose one that has safetensors; or fetch its files yourself, then: diptych convert FOLDER --out NEW"),

@@ -22,6 +22,7 @@ from diptych.models.families import FAMILIES
 from diptych.models.folder import atomic_folder, write_model
 from diptych.models.packed import Packed
 from diptych.tasks.task import Prediction, ask
+from diptych.text.chat_template import Messages, chat_ids
 from diptych.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -128,15 +129,16 @@ class Model:
 
     def stream(self, prompt: str, max_new_tokens: int = 64, *, stop: str | Sequence[str] = (), **sampling: Any) -> Iterator[str]:
         """The same as `generate`, piece by piece as it is written."""
-        ids = self._read_ids(prompt)
-        text = self._text_after(ids, stop)
-        for (token,) in self._decode([ids], Sampling(**sampling), max_new_tokens):
-            if token is not None and (piece := text.push(token)):
-                yield piece
-            if text.is_stopped:
-                return
-        if piece := text.flush():
-            yield piece
+        yield from self._stream(self._read_ids(prompt), max_new_tokens, stop, sampling)
+
+    def chat(self, messages: str | Messages, max_new_tokens: int = 256, *, stop: str | Sequence[str] = (), **sampling: Any) -> str:
+        """The answer to a conversation, [{"role": "user", "content": "…"}, …], or to one thing said.
+
+        Raises:
+            ModelError E328: the model was not taught to converse. E329: its template refuses these messages.
+        """
+        ids = chat_ids(self.tokenizer, [{"role": "user", "content": messages}] if isinstance(messages, str) else messages)
+        return "".join(self._stream(ids, max_new_tokens, stop, sampling))
 
     def next(self, text: str, top: int = 5) -> list[Candidate]:
         """The most probable next tokens after `text`.
@@ -259,6 +261,16 @@ class Model:
     def _tensors(self, input_ids: Tensor | Sequence, attention_mask: Tensor | Sequence | None) -> tuple[Tensor, Tensor | None]:
         mask = None if attention_mask is None else torch.as_tensor(attention_mask, device=self.device)
         return torch.as_tensor(input_ids, dtype=torch.int64, device=self.device), mask
+
+    def _stream(self, ids: list[int], max_new_tokens: int, stop: str | Sequence[str], sampling: dict[str, Any]) -> Iterator[str]:
+        text = self._text_after(ids, stop)
+        for (token,) in self._decode([ids], Sampling(**sampling), max_new_tokens):
+            if token is not None and (piece := text.push(token)):
+                yield piece
+            if text.is_stopped:
+                return
+        if piece := text.flush():
+            yield piece
 
     def _decode(self, prompts: Sequence[list[int]], sampling: Sampling, max_new_tokens: int) -> Iterator[list[int | None]]:
         ends = frozenset(token for token in (self.tokenizer.eos_id, self.tokenizer.sep_id) if token is not None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.config import TrainSettings
+from diptych.gguf_header import read_header
 from diptych.installed import find_model
 from diptych.ledger import Ledger
 from diptych.messages import _
@@ -17,9 +18,11 @@ from diptych.model import Model
 from diptych.models.adapter_folder import hang, read_adapter
 from diptych.models.depth import keep_layers
 from diptych.models.folder import read_model
+from diptych.models.gguf import read_gguf
 from diptych.models.low_rank import detach
 from diptych.recipe import Recipe
 from diptych.tasks import PRETRAINING
+from diptych.text.gguf_vocabulary import read_vocabulary
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import language_of
 from diptych.training.loop import Outcome, Plan
@@ -80,16 +83,24 @@ def open_workspace(recipe: Recipe, begun: Beginning) -> Workspace | None:
 
 
 def load_model(name: str | Path, adapter: str | Path | None = None) -> Model:
-    """A model from a folder or by the name of an installed one, with a peft adapter added where one is named."""
-    folder = find_model(name)
-    tokenizer = None
-    if any((folder / file).exists() for file in ("tokenizer.json", "vocab.txt", "vocab.json")):
-        tokenizer = Tokenizer.load(folder)
-    net = read_model(folder)
+    """A model from a folder, a GGUF file, or by the name of an installed one, with a peft adapter added where one is named."""
+    path = find_model(name)
+    net, tokenizer = _read_file(path) if path.is_file() else _read_folder(path)
     if adapter is not None:
         hang(net, read_adapter(adapter), adapter)
         detach(net, merge=True)
-    return Model(net, tokenizer, folder if adapter is None else None)
+    return Model(net, tokenizer, path if adapter is None else None)
+
+
+def _read_folder(folder: Path) -> tuple[Any, Tokenizer | None]:
+    has_tokenizer = any((folder / file).exists() for file in ("tokenizer.json", "vocab.txt", "vocab.json"))
+    tokenizer = Tokenizer.load(folder) if has_tokenizer else None
+    return read_model(folder), tokenizer
+
+
+def _read_file(path: Path) -> tuple[Any, Tokenizer]:
+    header = read_header(path)
+    return read_gguf(header), read_vocabulary(header.metadata, path)
 
 
 def base_model(recipe: Recipe) -> Model | None:

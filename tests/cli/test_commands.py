@@ -16,8 +16,10 @@ Diptych = Callable[..., "object"]
 def test_help_names_every_command(diptych: Diptych) -> None:
     ran = diptych("--help")
     assert ran.code == 0 and ran.err == ""
-    commands = "demo doctor corpus tokenizer plan pull convert pretrain finetune generate next fill predict evaluate report recipe models"
-    assert all(f" {name} " in ran.out for name in commands.split())
+    commands = (
+        "demo doctor corpus tokenizer plan pull convert pretrain finetune generate next fill predict evaluate export report recipe models"
+    )
+    assert all(f" {name} " in ran.out for name in [*commands.split(), "recipe", "models"])
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
             "fill",
             "predict",
             "evaluate",
+            "export",
             "report",
             "models",
             "plan",
@@ -183,6 +186,17 @@ class TestUse:
         whole = diptych(*arguments).json[0]["text"]
         stop = whole[3:5]
         assert diptych(*arguments, "--stop", stop).json[0]["text"] == whole[: whole.index(stop)]
+
+    def test_export_writes_a_file_that_is_a_model_again(self, diptych: Diptych, models: dict[str, Path], tmp_path: Path) -> None:
+        (said,) = diptych("export", models["gpt"], "--out", "out/gpt.gguf", "--json").json
+        assert said["bytes"] == (tmp_path / "out/gpt.gguf").stat().st_size and not said["ledger"]
+        prompt = ["The cat", "--max-new-tokens", "12", "--temperature", "0"]
+        assert diptych("generate", "out/gpt.gguf", *prompt).out == diptych("generate", models["gpt"], *prompt).out
+        ran = diptych("export", models["bert"], "--out", "out/bert.gguf", "--to", "gguf", "--type", "q8_0")
+        assert "out/bert.gguf" in ran.out and "lm" in ran.err
+        (tmp_path / "out/cut.gguf").write_bytes((tmp_path / "out/gpt.gguf").read_bytes()[:5000])
+        refused = diptych("generate", "out/cut.gguf", "x")
+        assert refused.code == 1 and refused.err.startswith("E323") and refused.out == ""
 
     def test_next_gives_the_most_probable_tokens(self, diptych: Diptych, models: dict[str, Path]) -> None:
         ((place,),) = diptych("next", models["gpt"], "The cat sat", "--top", "4", "--json").json

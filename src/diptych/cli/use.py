@@ -1,4 +1,4 @@
-"""Commands that use a model: `generate`, `next`, `fill`, `predict`, `evaluate`, `report`, `models`."""
+"""Commands that use a model: `generate`, `next`, `fill`, `predict`, `evaluate`, `export`, `report`, `models`."""
 
 import json
 import sys
@@ -113,6 +113,27 @@ def evaluate(
     _print_ledger(scores.ledger)
 
 
+def export(
+    model: Folder,
+    out: Annotated[str, typer.Option(help="The file to write.")],
+    to: Annotated[str, typer.Option(help="gguf, for llama.cpp and what builds on it.")] = "gguf",
+    type_: Annotated[str, typer.Option("--type", help="How the weights are kept: f32, f16 or q8_0.")] = "f32",
+    as_json: Json = False,
+) -> None:
+    """A model with its tokenizer as one file for another program."""
+    from diptych import api
+    from diptych.ledger import Ledger
+
+    ledger = Ledger()
+    path = api.export(model, out, to=to, type=type_, ledger=ledger)
+    size = path.stat().st_size
+    if as_json:
+        print(json.dumps({"out": str(path), "bytes": size, "ledger": ledger.to_json()}, ensure_ascii=False))
+    else:
+        print(_("{path} written, {megabytes:,.1f} MB").format(path=path, megabytes=size / 1e6))
+    _print_ledger(ledger)
+
+
 def report(model: Folder, as_json: Json = False) -> None:
     """Where the report of a trained model lies."""
     from diptych.errors import UsageError
@@ -158,6 +179,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(fill)
     app.command()(predict)
     app.command()(evaluate)
+    app.command()(export)
     app.command()(report)
     app.command()(models)
 

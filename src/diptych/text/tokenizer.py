@@ -4,6 +4,7 @@ A tokenizer never cuts and never pads here, whatever its file says: the one in M
 and pads it to 128, and nobody is told. And a text that spells out a special token stays text.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,6 +45,7 @@ class Tokenizer:
     Attributes:
         backend: the `tokenizers.Tokenizer` underneath.
         roles: the text of the special tokens by role ("pad", "mask" …).
+        chat_template: how a conversation is written down for the model (a Jinja template), where it was taught one.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer, roles: dict[str, str] | None = None, context_length: int | None = None) -> None:
@@ -55,6 +57,7 @@ class Tokenizer:
             roles = {role: name for role, names in _ROLES.items() for name in names[:1] if backend.token_to_id(name) is not None}
         self.roles = roles
         self.context_length = context_length
+        self.chat_template: str | None = None
 
     @classmethod
     def train(
@@ -116,7 +119,9 @@ class Tokenizer:
             if type(error) is not Exception:
                 raise
             raise DataError("E202", path=path, problem=error) from None
-        return cls(backend, _roles(backend, settings, _read_json(folder / "special_tokens_map.json")), _limit(settings))
+        tokenizer = cls(backend, _roles(backend, settings, _read_json(folder / "special_tokens_map.json")), _limit(settings))
+        tokenizer.chat_template = _chat_template(folder, settings)
+        return tokenizer
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into an existing folder."""
@@ -129,6 +134,8 @@ class Tokenizer:
             "padding_side": "right",
             **names,
         }
+        if self.chat_template is not None:
+            settings["chat_template"] = self.chat_template
         self.backend.save(str(folder / "tokenizer.json"))
         for name, data in (("tokenizer_config.json", settings), ("special_tokens_map.json", names)):
             (folder / name).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -282,15 +289,20 @@ def _frame(backend: tokenizers.Tokenizer) -> Any:
     return processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=pair)
 
 
-def _from_vocabulary(path: Path, lowercase: bool) -> tokenizers.Tokenizer:
-    """A BERT tokenizer of the days before tokenizer.json."""
-    backend = tokenizers.Tokenizer(models.WordPiece.from_file(str(path), unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+def bert_backend(model: models.WordPiece, *, lowercase: bool, strip_accents: bool | None = None) -> tokenizers.Tokenizer:
+    """BERT's way to cut, around the pieces of `model`."""
+    backend = tokenizers.Tokenizer(model)
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
     backend.add_special_tokens([AddedToken(name, special=True) for name in MASKED_SPECIALS])
     backend.post_processor = _frame(backend)
     return backend
+
+
+def _from_vocabulary(path: Path, lowercase: bool) -> tokenizers.Tokenizer:
+    """A BERT tokenizer of the days before tokenizer.json."""
+    return bert_backend(models.WordPiece.from_file(str(path), unk_token="[UNK]"), lowercase=lowercase)
 
 
 def _from_merges(folder: Path) -> tokenizers.Tokenizer:
@@ -314,6 +326,16 @@ def _roles(backend: tokenizers.Tokenizer, *settings: dict[str, Any]) -> dict[str
                 roles[role] = name
                 break
     return roles
+
+
+def _chat_template(folder: Path, settings: dict[str, Any]) -> str | None:
+    """The template in a file of its own, as folders have it today, or among the settings; of several the one called default."""
+    with contextlib.suppress(OSError, ValueError):
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    found = settings.get("chat_template")
+    if isinstance(found, list):
+        found = next((each.get("template") for each in found if isinstance(each, dict) and each.get("name") == "default"), None)
+    return found if isinstance(found, str) else None
 
 
 def _limit(settings: dict[str, Any]) -> int | None:
