@@ -11,7 +11,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.compress.export import FORMATS, export_gguf
-from diptych.config import RunSettings, TrainSettings, named, nearest
+from diptych.config import RunSettings, TrainSettings, named, nearest, read_yaml
 from diptych.distilling import TOLD, distilled_parts, is_service, prompts_of, write_texts
 from diptych.errors import RecipeError, TrainingError, UsageError
 from diptych.evaluation.evaluate import score_language, score_predictions
@@ -21,6 +21,7 @@ from diptych.installed import PACKAGES
 from diptych.ledger import Ledger
 from diptych.model import Model
 from diptych.models import presets
+from diptych.models.config import ModelConfig
 from diptych.pretraining import Pretrained, make_tokens, pretrain_recipe
 from diptych.recipe import Recipe, build
 from diptych.remote import Service
@@ -69,7 +70,7 @@ def pretrain(base: str | Path, text: Any, *, task: str | None = None, verbose: b
     Args:
         base: a preset ("gpt-mini") or a model folder.
         text: files, folders, patterns, strings or a `Corpus`.
-        task: "causal-lm" or "masked-lm"; guessed from the base.
+        task: "causal-lm", "masked-lm", "hybrid-lm", "prefix-lm" or "denoising"; guessed from the base.
         settings: budget (`minutes`, `steps`, `epochs`, `tokens`), `out`, `lr` and so on; a dictionary for a part of the
             recipe (`train={...}`) works as well. `resume` and `overwrite` say what becomes of what lies in `out`.
 
@@ -143,7 +144,7 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
     """The scores of a model on data that it was not trained on, each with its 95 % interval.
 
     Args:
-        task: "causal-lm", "masked-lm" or "classification"; None for what the model's head does.
+        task: a task on text, or "classification"; None for what the model's head does.
         data: text for a language model, a table with labels for a classifier.
         settings: fields of the task, for example `text="review", label="stars"`.
 
@@ -187,17 +188,26 @@ def run(recipe: Recipe | Mapping[str, Any], source: Any = None, **options: Any) 
 
 
 def panel_task(base: str | Path) -> str:
-    """The pretraining task that suits a base: next words for a decoder, masked words for an encoder."""
+    """The pretraining task that suits a base: next words for a decoder, masked words for an encoder, both for a hybrid, damaged
+    texts for the two together."""
     if str(base) in presets.list_presets():
-        return "causal-lm" if presets.preset_config(str(base)).is_causal else "masked-lm"
-    return "causal-lm" if load_model(base).config.is_causal else "masked-lm"
+        return _task_for(presets.preset_config(str(base)))
+    return _task_for(load_model(base).config)
 
 
 def task_of(model: Model) -> str:
     """The task that a model's head was trained for."""
     if "classes" in model.net.heads:
         return "classification"
-    return "causal-lm" if model.config.is_causal else "masked-lm"
+    return _task_for(model.config)
+
+
+def _task_for(config: ModelConfig) -> str:
+    if config.is_encoder_decoder:
+        return "denoising"
+    if config.is_hybrid:
+        return "hybrid-lm"
+    return "causal-lm" if config.is_causal else "masked-lm"
 
 
 def _score_table(model: Model, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
@@ -213,21 +223,34 @@ def _score_table(model: Model, data: Any, ledger: Ledger, settings: dict[str, An
 
 
 def _score_text(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
-    is_causal = name == "causal-lm"
-    if model.config.is_causal != is_causal or "lm" not in model.net.heads:
-        raise UsageError("E602" if is_causal else "E606", family=model.config.family)
+    kind = task_class(name)
+    if "lm" not in model.net.heads or not kind(kind.Settings()).fits(model.config):
+        raise UsageError("E606" if name == "masked-lm" else "E602", family=model.config.family)
     # A text that occurs twice counts twice, and a head that the model lacks is not asked.
     usual: dict[str, Any] = {"held_out": 0.0, "clean": {"dedup": "none"}}
-    if not is_causal and "nsp" not in model.net.heads:
+    usual |= _trained_as(model, kind)
+    if name == "masked-lm" and "nsp" not in model.net.heads:
         usual["nsp"] = False
     recipe = build({"model": {"base": "–"}, "task": {"name": name, **usual, **settings}})
     corpus = data if isinstance(data, Corpus) else Corpus(data, text=recipe.task.column, encoding=recipe.task.encoding)
-    task = task_class(name)(recipe.task)
+    task = kind(recipe.task)
     tokens = make_tokens(recipe, corpus, model.tokenizer, task, ledger).train
     if not tokens.num_documents:
         raise UsageError("E702")
     examples = task.examples(tokens, model.tokenizer, model.config.context_length, ledger)
+    task.prepare(model.net, 0)
     return score_language(model.net, task, examples, tokens)
+
+
+def _trained_as(model: Model, kind: Any) -> dict[str, Any]:
+    """What the recipe in the model's folder says of the question that it was trained to answer."""
+    path = model.folder / "diptych" / "recipe.yaml" if model.folder else None
+    if not kind.judged_as or path is None or not path.exists():
+        return {}
+    settings = read_yaml(path).get("task")
+    if not isinstance(settings, Mapping) or settings.get("name") != kind.name:
+        return {}
+    return {name: settings[name] for name in kind.judged_as if name in settings}
 
 
 def _recipe(base: str | Path, task: str, settings: dict[str, Any], **files: Any) -> Recipe:

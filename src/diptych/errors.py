@@ -185,6 +185,14 @@ CATALOGUE: dict[str, Message] = {
         mark("Whole words cannot be hidden: the text has Chinese, and the package that finds its words is not installed."),
         mark("Install it with: pip install rjieba – or take single tokens with --set task.mask_units=tokens."),
     ),
+    "E208": Message(
+        mark("The task {task} cannot train or judge a model of this kind ({family})."),
+        mark("Take one that fits with --base, such as {example}, or another task with --task."),
+    ),
+    "E209": Message(
+        mark("This tokenizer has no sentinels (<extra_id_0> …), which span corruption needs."),
+        mark("Let one be trained with the model, or take --set task.noise=infilling."),
+    ),
     "E211": Message(
         mark("The tokens in {path} are damaged or were cut short."),
         mark("Remove that folder; it is written anew from the text."),

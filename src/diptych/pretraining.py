@@ -111,7 +111,9 @@ def pretrain_recipe(
         if base
         else create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
     )
-    net.set_config(token_ids=tokenizer.token_ids)
+    task.check(net.config)
+    # What a decoder begins with is the model's choice, not the tokenizer's.
+    net.set_config(token_ids=(*tokenizer.token_ids, *(pair for pair in net.config.token_ids if pair[0] == "decoder_start")))
     recipe = ranks.first_makes(partial(resolve, recipe, net), Recipe.to_dict, build)
     workspace = open_workspace(recipe, begun)
     if workspace and base is None and ranks.is_first:
@@ -147,7 +149,7 @@ def make_tokenizer(recipe: Recipe, training: View, panel: str, ledger: Ledger) -
     settings = recipe.model.tokenizer
     if settings.folder:
         return Tokenizer.load(settings.folder)
-    kind = settings.kind or ("bpe" if panel == "causal" else "wordpiece")
+    kind = settings.kind or ("wordpiece" if panel == "masked" else "bpe")
     texts = (document.text for document in tidy(training, recipe, Ledger()))
     size = int(recipe.model.sizes.get("vocab_size") or settings.vocab_size)
     return Tokenizer.train(sample_of(texts), kind, size, panel=panel, lowercase=settings.lowercase, ledger=ledger)  # type: ignore[arg-type]
@@ -271,10 +273,9 @@ def _keep(
     write_run(workspace, model, ledger, facts)
     samples, guesses = show_off(model, tokens)
     cost = cost_facts(outcome, model.net, recipe)
-    is_causal = model.config.is_causal
     data = ReportData(
         title=workspace.out.name,
-        verdict=_verdict(scores, tokens, is_causal=is_causal),
+        verdict=_verdict(scores),
         caveats=caveats,
         systems=[TableRow(_("this model"), scores)] if scores else [],
         events=read_events(workspace.journal),
@@ -290,7 +291,7 @@ def _keep(
         name=workspace.out.name,
         what=_("A language model that was pretrained on its owner's text with Diptych."),
         languages=tokens.languages,
-        task="text-generation" if is_causal else "fill-mask",
+        task=_pipeline(model),
         data=[_("{documents:,} documents, {tokens:,} tokens").format(documents=tokens.train.num_documents, tokens=tokens.train.num_tokens)],
         scores={_("this model"): scores},
         cost=cost,
@@ -309,21 +310,28 @@ def show_off(model: Model, tokens: Tokens) -> tuple[list[tuple[str, str]], list[
     start = " ".join(text.split()[:4])[:24] if tokens.languages == ["en"] else text.strip()[:6]
     if not start:
         return [], []
-    if model.config.is_causal:
+    if model.config.is_encoder_decoder:
+        return [], []  # what it has learnt so far is to restore damaged texts; a task comes after
+    written, guesses = [], []
+    if model.config.writes:
         written = [(start, model.generate(start, 60, temperature=heat)) for heat in (0.0, 0.8)]
-        guesses = [(candidate.token, candidate.probability) for candidate in model.next(start)]
-        return written, [(start + " …", guesses)]
+        guesses.append((start + " …", [(candidate.token, candidate.probability) for candidate in model.next(start)]))
+    if model.config.fills and (blank := _blank(model, text)):
+        guesses.append((blank, [(candidate.token, candidate.probability) for candidate in model.fill(blank)[0]]))
+    return written, guesses
+
+
+def _blank(model: Model, text: str) -> str:
+    """The beginning of a text with a blank in its middle, or nothing where it is too short for one."""
     ids = model.tokenizer.encode(text)[: max(0, min(40, model.config.context_length - 10))]
     if len(ids) < 6 or model.tokenizer.mask_id is None:
-        return [], []
+        return ""
     place = len(ids) // 2
     mask = model.tokenizer.token(model.tokenizer.mask_id)
-    blank = f"{model.tokenizer.decode(ids[:place])} {mask} {model.tokenizer.decode(ids[place + 1 :])}"
-    guesses = [(candidate.token, candidate.probability) for candidate in model.fill(blank)[0]]
-    return [], [(blank, guesses)]
+    return f"{model.tokenizer.decode(ids[:place])} {mask} {model.tokenizer.decode(ids[place + 1 :])}"
 
 
-def _verdict(scores: Scores, tokens: Tokens, *, is_causal: bool) -> str:
+def _verdict(scores: Scores) -> str:
     if not scores:
         return _("The text is too small to hold any of it out, so nothing can be said about text that it has not seen.")
     score = scores.get("bits per byte") or next(iter(scores.values()))
@@ -356,8 +364,18 @@ def _lineage(recipe: Recipe, tokens: Tokens, model: Model, outcome: Outcome) -> 
     ]
 
 
+def _pipeline(model: Model) -> str:
+    """What the Hugging Face hub calls this kind of model."""
+    if model.config.is_encoder_decoder:
+        return "text2text-generation"
+    return "text-generation" if model.config.writes else "fill-mask"
+
+
 def _next(model: Model, out: Path) -> list[str]:
-    if model.config.is_causal:
-        return [f'diptych generate {out} "…"', f'diptych next {out} "…"', f"diptych evaluate {out} text.txt"]
+    if model.config.is_encoder_decoder:
+        return [f"diptych evaluate {out} text.txt"]
+    writes = [f'diptych generate {out} "…"', f'diptych next {out} "…"', f"diptych evaluate {out} text.txt"] if model.config.writes else []
+    if not model.config.fills:
+        return writes
     mask = model.tokenizer.token(model.tokenizer.mask_id) if model.tokenizer.mask_id is not None else "[MASK]"
-    return [f'diptych fill {out} "… {mask} …"', f"diptych finetune table.csv --base {out} --out my-classifier"]
+    return [*writes, f'diptych fill {out} "… {mask} …"', f"diptych finetune table.csv --base {out} --out my-classifier"]

@@ -57,11 +57,11 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
 
 def test_there_are_recipes_for_both_panels_and_both_kinds_of_task() -> None:
     loaded = [recipe.load(path) for path in RECIPES]
-    assert {each.task.name for each in loaded} == {"causal-lm", "masked-lm", "classification"}
+    assert {each.task.name for each in loaded} == {*PRETRAINING, "classification"}
     assert {"base", "preset"} == {"base" if each.model.base else "preset" for each in loaded}
 
 
-@pytest.mark.parametrize("name", ["gpt-notes", "bert-zh", "bert-words"])
+@pytest.mark.parametrize("name", ["gpt-notes", "bert-zh", "bert-words", "hybrid", "prefix", "t5-spans", "bart-infilling"])
 def test_a_pretraining_recipe_runs_for_two_steps(carry_out: Carry, name: str) -> None:
     folder = carry_out(name, "--set", "model.sizes.num_layers=1", "--set", "model.sizes.hidden_size=64")
     kept = yaml.safe_load((folder / "diptych" / "recipe.yaml").read_text(encoding="utf-8"))

@@ -32,7 +32,14 @@ TEXTS = [
 ]
 HELD_OUT = ["the dog sat on the cat. it was gone.", "明天我们去公园看书吧！"]
 CONTEXT = 24
-FAMILIES = {"causal-lm": "gpt", "masked-lm": "bert", "classification": "bert"}
+FAMILIES = {
+    "causal-lm": "gpt",
+    "masked-lm": "bert",
+    "hybrid-lm": "hybrid",
+    "prefix-lm": "gpt",
+    "denoising": "t5",
+    "classification": "bert",
+}
 
 
 class Killed(BaseException):
@@ -78,7 +85,7 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tokenizers() -> dict[str, Tokenizer]:
-    return {panel: Tokenizer.train([*TEXTS, *HELD_OUT], "characters", 400, panel=panel) for panel in ("causal", "masked")}
+    return {panel: Tokenizer.train([*TEXTS, *HELD_OUT], "characters", 400, panel=panel) for panel in ("causal", "masked", "denoising")}
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +103,7 @@ def setting(tokenizers: dict[str, Tokenizer]) -> Callable[..., SimpleNamespace]:
 
     def build(name: str, *, family: str | None = None, seed: int = 0, dropout: float = 0.0, **settings: Any) -> SimpleNamespace:
         task = task_class(name)(task_class(name).Settings(**settings))
-        tokenizer = tokenizers["causal" if name == "causal-lm" else "masked"]
+        tokenizer = tokenizers[task.panel if task.panel in tokenizers else "masked"]
         shape = {"hidden_size": 16, "head_size": 8, "num_layers": 2, "context_length": CONTEXT, "vocab_size": tokenizer.vocab_size}
         net = create(f"{family or FAMILIES[name]}-tiny", seed=seed, initializer_range=0.1, **shape)
         examples, held_out = (task.examples(source, tokenizer, CONTEXT, Ledger()) for source in _sources(name, task, tokenizer))

@@ -19,6 +19,13 @@ TASKS = [
     ("masked-lm", "bert", {"nsp_weight": 1.0}),
     ("masked-lm", "modernbert", {"nsp_weight": 0.25}),
     ("masked-lm", "modernbert", {"nsp": False}),
+    ("hybrid-lm", "hybrid", {"causal_share": 0.5, "mask_rate": 0.3}),
+    ("hybrid-lm", "hybrid", {"causal_share": 0.2, "mask_span": 3}),
+    ("prefix-lm", "gpt", {}),
+    ("prefix-lm", "bart", {}),
+    ("denoising", "t5", {}),
+    ("denoising", "bart", {"noise": "infilling", "shuffle_sentences": True}),
+    ("denoising", "transformer", {"noise": "infilling"}),
     ("classification", "bert", {}),
     ("classification", "modernbert", {}),
 ]
@@ -29,11 +36,23 @@ def gradient(made, places, sizes):
     made.net.zero_grad(set_to_none=True)
     batches, start = [], 0
     for size in sizes:
-        batches.append(made.task.collate(made.examples, places[start : start + size]))
+        groups = by_tokens(made.examples, places[start : start + size], 10_000)
+        batches += [made.task.collate(made.examples, group) for group in groups]
         start += size
     assert start == len(places)
     result = Plain().step(made.net, made.task, batches, (0, 0))
     return result, {name: parameter.grad.clone() for name, parameter in made.net.named_parameters() if parameter.grad is not None}
+
+
+def answers(net, texts, number, ids, types):
+    """The logits of one text alone, read in the way in which it was packed."""
+    if texts.source is not None:
+        start, length = int(texts.source.starts_B[number]), texts.source.lengths[number]
+        return net.logits(texts.source.ids_N[None, start : start + length], decoder_input_ids=ids)[0]
+    if texts.is_causal is None:
+        return net.logits(ids, token_type_ids=types)[0]
+    prefix = None if texts.prefix_lengths is None else texts.prefix_lengths[number : number + 1]
+    return net.heads["lm"](net.hidden(Packed(ids[0], ids.shape[1:], is_causal=texts.is_causal, prefix_lengths=prefix)))
 
 
 def brute_force(made, places):
@@ -50,18 +69,18 @@ def brute_force(made, places):
         for number, length in enumerate(lengths):
             ids = batch.texts.ids_N[start : start + length][None]
             types = None if batch.texts.types_N is None else batch.texts.types_N[start : start + length][None]
-            if "lm" in batch.targets:
-                asked = batch.targets["lm"]
+            for name in {"lm", "causal", "masked"} & set(batch.targets):
+                asked = batch.targets[name]
                 mine = (asked.at_M >= start) & (asked.at_M < start + length)
-                logits = net.logits(ids, token_type_ids=types)[0]
-                add("lm", F.cross_entropy(logits[asked.at_M[mine] - start], asked.gold_M[mine], reduction="none"))
+                logits = answers(net, batch.texts, number, ids, types)
+                add(name, F.cross_entropy(logits[asked.at_M[mine] - start], asked.gold_M[mine], reduction="none"))
             for head in ("nsp", "classes"):
                 if head in batch.targets and number in batch.targets[head].at_M.tolist():
                     alone = Packed(ids[0], (length,), None if types is None else types[0])
                     gold = batch.targets[head].gold_M[batch.targets[head].at_M == number]
                     add(head, F.cross_entropy(net.heads[head](net.hidden(alone), alone), gold, reduction="none"))
             start += length
-    weights = {"nsp": made.task.settings.nsp_weight} if "nsp" in totals else {}
+    weights = made.task.weights
     objective = sum(weights.get(name, 1.0) * totals[name] / counts[name] for name in totals)
     return objective, {name: float(total.detach()) for name, total in totals.items()}, counts
 
@@ -88,7 +107,7 @@ def test_windows_of_any_size_give_the_gradient_of_sum_over_count(name, family, s
             torch.testing.assert_close(found[key], tensor, atol=1e-6, rtol=0, msg=lambda text, key=key: f"{key}: {text}")
 
 
-@pytest.mark.parametrize("name", ["causal-lm", "masked-lm", "classification"])
+@pytest.mark.parametrize("name", ["causal-lm", "masked-lm", "prefix-lm", "classification"])
 def test_a_mean_of_means_would_be_another_gradient(name, setting):
     """The rows are ragged enough that the test above can fail."""
     made = setting(name)
@@ -102,7 +121,7 @@ def test_a_mean_of_means_would_be_another_gradient(name, setting):
         assert whole.loss != pytest.approx(sum(singles) / 4, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["causal-lm", "masked-lm", "classification"])
+@pytest.mark.parametrize("name", ["causal-lm", "masked-lm", "hybrid-lm", "prefix-lm", "denoising", "classification"])
 def test_whole_runs_in_windows_of_any_size_end_alike(name, run, setting):
     """An epoch and a half whose last step is a partial one. Answers are compared, not weights: a key's bias has no effect at
     all, so its gradient is nothing but rounding, which AdamW makes steps of."""

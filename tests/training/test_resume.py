@@ -44,6 +44,18 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, condition, r
             assert getattr(resumed.outcome, field) == getattr(undisturbed.outcome, field), field
 
 
+@pytest.mark.parametrize("name", ["hybrid-lm", "prefix-lm", "denoising"])
+def test_other_objectives_are_resumed_as_exactly(name, run, heard, killed, same_bits, tmp_path):
+    settings = {"steps": 9, "dropout": 0.1, "micro_batch_tokens": 60, "evaluations": 3}
+    undisturbed = run(name, folder=tmp_path / "undisturbed", **settings)
+    with pytest.raises(killed):
+        run(name, folder=tmp_path / "killed", listener=heard(3), **settings)
+    resumed = run(name, folder=tmp_path / "killed", resume=True, **settings)
+    assert resumed.listener.of("resumed")
+    same_bits(undisturbed.net, resumed.net)
+    assert resumed.outcome.held_out == undisturbed.outcome.held_out
+
+
 @pytest.mark.parametrize("budget", [{"steps": 9}, {"tokens": 500}, {"epochs": 1.6}], ids=str)
 def test_a_mask_rate_that_falls_goes_on_where_it_was(budget, run, setting, heard, killed, same_bits, tmp_path):
     def go(first, folder, **settings):

@@ -13,7 +13,7 @@ from diptych.evaluation.intervals import Score, Scores, classification_scores, d
 from diptych.evaluation.metrics import confusion
 from diptych.messages import _
 from diptych.tasks.measure import measure
-from diptych.tasks.packing import DocumentRows, StreamRows
+from diptych.tasks.packing import StreamRows
 from diptych.tasks.tables import LabelledRow
 from diptych.tasks.task import Examples, Prediction, Pretraining
 from diptych.text.shards import TokenShards
@@ -73,7 +73,7 @@ class Comparison:
 
 def to_judge(examples: Examples) -> Examples:
     """The examples in the form in which they are judged: no document depends on those beside it."""
-    return DocumentRows(examples.shards, examples.row_length) if isinstance(examples, StreamRows) else examples
+    return examples.judged() if isinstance(examples, StreamRows) else examples
 
 
 def score_language(net: Any, task: Pretraining, examples: Examples, shards: TokenShards | None) -> Scores:
@@ -85,7 +85,7 @@ def score_language(net: Any, task: Pretraining, examples: Examples, shards: Toke
     for name, totals in measured.totals.items():
         nats = np.bincount(inverse, totals, len(documents))
         counts = np.bincount(inverse, measured.counts[name], len(documents))
-        if name == "lm" and net.config.is_causal:
+        if name == task.whole_text:
             num_bytes = None if shards is None else shards.text_bytes[documents].astype(float)
             scores.update(language_scores(nats, counts, num_bytes))
         else:

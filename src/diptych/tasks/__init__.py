@@ -9,9 +9,12 @@ from diptych.errors import RecipeError
 TASKS = {
     "causal-lm": "diptych.tasks.causal_lm:CausalLM",
     "masked-lm": "diptych.tasks.masked_lm:MaskedLM",
+    "hybrid-lm": "diptych.tasks.hybrid_lm:HybridLM",
+    "prefix-lm": "diptych.tasks.prefix_lm:PrefixLM",
+    "denoising": "diptych.tasks.denoising:Denoising",
     "classification": "diptych.tasks.classification:Classification",
 }
-PRETRAINING = ("causal-lm", "masked-lm")
+PRETRAINING = ("causal-lm", "masked-lm", "hybrid-lm", "prefix-lm", "denoising")
 """Tasks that learn from running text; the others learn from tables of examples."""
 
 

@@ -4,7 +4,7 @@ The text is taken as it is given; a model that writes is trained on nothing else
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,10 +30,16 @@ class CausalLM(HeadTask):
     Settings = CausalLMSettings
     panel = "causal"
     heads = ("lm",)
+    example = "gpt-mini"
+    whole_text = "lm"
 
     def separator(self, tokenizer: Tokenizer) -> int | None:
         """The token that stands between documents: the end of one is the beginning of the next."""
         return tokenizer.eos_id if tokenizer.eos_id is not None else tokenizer.sep_id
+
+    def fits(self, config: Any) -> bool:
+        """A model that sees both sides would be shown the answer."""
+        return config.is_causal
 
     def examples(self, source: TokenShards, tokenizer: Tokenizer, context_length: int, ledger: Ledger) -> StreamRows:
         return StreamRows(source, context_length)

@@ -6,7 +6,7 @@ The loss is taken at the masked places alone; the logits of the others are never
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,6 +51,8 @@ class MaskedLM(HeadTask):
     panel = "masked"
     settings: MaskedLMSettings
     heads: tuple[str, ...] = ("lm",)
+    example = "bert-mini"
+    judged_as = ("sop",)
 
     def __init__(self, settings: MaskedLMSettings) -> None:
         super().__init__(settings)
@@ -61,6 +63,10 @@ class MaskedLM(HeadTask):
     @property
     def needs_words(self) -> bool:
         return self.settings.mask_units == "words"
+
+    def fits(self, config: Any) -> bool:
+        """A hybrid answers for a blank at the place before it, so its task is hybrid-lm."""
+        return config.fills and not config.is_hybrid
 
     def separator(self, tokenizer: Tokenizer) -> None:
         """Documents are framed when they are read, not in the shards."""

@@ -6,6 +6,7 @@ units can be hidden in runs (GPT-BERT, Charpentier and Samuel 2024: one to three
 while a run goes on, 30 % to 15 % in GPT-BERT: much is asked of a model that knows little, and the right amount at the end.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -54,17 +55,19 @@ class Masking:
         first = last if self.settings.first_mask_rate is None else self.settings.first_mask_rate
         return first + (last - first) * min(max(spent, 0.0), 1.0)
 
-    def hide(self, tokens_N: np.ndarray, starts_N: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
+    def hide(self, tokens_N: np.ndarray, starts_N: np.ndarray, place: Place, fixed: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
         """(tokens as they are shown, whether each is asked) of one row; special tokens are shown as they are.
 
         The expected number of asked tokens is the rate times the ordinary ones, whatever the units; at least one unit is.
 
         Args:
             starts_N: where a unit begins. False at a piece of the word before.
+            fixed: places that are not asked either.
         """
         draw = place.stream("mask")
         is_asked_N = np.zeros(len(tokens_N), dtype=bool)
         askable_N = ~self._is_special[tokens_N]
+        askable_N[list(fixed)] = False
         if not askable_N.any():
             return tokens_N, is_asked_N
         unit_N = np.cumsum(starts_N) - int(starts_N[0])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from diptych.streams import permute
-from diptych.tasks.task import Examples, Place, Task
+from diptych.tasks.task import Examples, Mixed, Place, Task
 
 EVALUATION = -1
 """The epoch of every evaluation: masks and pairs are drawn alike each time."""
@@ -92,10 +92,10 @@ def _joined(parts: Sequence[_Part]) -> Measured:
     keys = [key for some, *_rest in parts for key in some]
     totals: dict[str, list[float]] = {}
     counts: dict[str, list[int]] = {}
-    for _keys, some_totals, some_counts, _tokens in parts:
-        for name in some_totals:
-            totals.setdefault(name, []).extend(some_totals[name])
-            counts.setdefault(name, []).extend(some_counts[name])
+    for name in dict.fromkeys(name for _keys, some_totals, *_rest in parts for name in some_totals):
+        # A batch of another kind asks nothing of this term.
+        totals[name] = [value for some, some_totals, *_rest in parts for value in some_totals.get(name, [0.0] * len(some))]
+        counts[name] = [value for some, _totals, some_counts, _tokens in parts for value in some_counts.get(name, [0] * len(some))]
     return Measured(
         np.array(keys, dtype=np.int64),
         {name: np.asarray(values) for name, values in totals.items()},
@@ -105,12 +105,13 @@ def _joined(parts: Sequence[_Part]) -> Measured:
 
 
 def by_tokens(examples: Examples, places: Sequence[Place], limit: int) -> Iterator[list[Place]]:
-    """Consecutive places in groups of at most `limit` tokens, one place at the least."""
+    """Consecutive places in groups of at most `limit` tokens, one place at the least; of one kind where there are several."""
+    kinds = {place: examples.kind(place) if isinstance(examples, Mixed) else 0 for place in places}
     group: list[Place] = []
     used = 0
-    for place in places:
+    for place in sorted(places, key=kinds.__getitem__):
         length = examples.num_tokens(place.index)
-        if group and used + length > limit:
+        if group and (used + length > limit or kinds[place] != kinds[group[0]]):
             yield group
             group, used = [], 0
         group.append(place)

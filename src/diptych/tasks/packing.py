@@ -39,6 +39,10 @@ class StreamRows:
     def num_tokens(self, index: int) -> int:
         return min(self._inputs, (index + 1) * self.row_length) - index * self.row_length
 
+    def judged(self) -> "StreamRows":
+        """The same corpus in the rows in which it is judged."""
+        return DocumentRows(self.shards, self.row_length)
+
     def row(self, index: int) -> list[Piece]:
         """The pieces of row `index`; a document that does not fit goes on in the next row."""
         start = index * self.row_length
@@ -73,6 +77,9 @@ class DocumentRows(StreamRows):
 
     def num_tokens(self, index: int) -> int:
         return int(self._stops[index] - self._starts[index])
+
+    def judged(self) -> "StreamRows":
+        return self
 
     def row(self, index: int) -> list[Piece]:
         return [Piece(int(self._documents[index]), int(self._starts[index]), int(self._stops[index]))]

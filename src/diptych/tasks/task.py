@@ -10,7 +10,7 @@ Most tasks ask a head for one answer out of many at certain places of the text: 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from pydantic import Field
 from torch import Tensor
 
 from diptych.config import CleaningSettings, Settings
+from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.models.chunked_loss import cross_entropy
 from diptych.models.packed import Packed
 from diptych.streams import stream
-from diptych.text.tokenizer import Tokenizer
+from diptych.text.tokenizer import Panel, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,13 @@ class Examples(Protocol):
         ...
 
 
+@runtime_checkable
+class Mixed(Protocol):
+    """Examples of several kinds, of which a batch holds one: a batch is read in one way."""
+
+    def kind(self, place: Place) -> int: ...
+
+
 @dataclass
 class Targets:
     """What one head is asked: where, and the right answer."""
@@ -71,7 +79,7 @@ class Batch:
 
     texts: Packed
     targets: Mapping[str, Targets]
-    """By the name of the head that answers."""
+    """By the name of the head that answers, or of the term of the loss where one head is asked two things."""
     keys: tuple[int, ...]
     """What each of the batch's examples is: the number of its document or row. Losses come in this order."""
     is_company: bool = False
@@ -84,7 +92,7 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        return self.texts.ids_N.numel()
+        return self.texts.num_tokens + (0 if self.texts.source is None else self.texts.source.num_tokens)
 
     def counts(self) -> dict[str, int]:
         """How many targets each term of the loss has; known before the forward pass, so that a step can divide once."""
@@ -222,15 +230,21 @@ class Downstream(Task, Protocol):
 class Pretraining(Task, Protocol):
     """A task that learns from running text."""
 
-    panel: ClassVar[str]
-    """What its tokenizer must have: "causal" ends documents with a token, "masked" frames and masks."""
+    panel: ClassVar[Panel]
+    """What its tokenizer must have."""
     needs_words: bool
     """Whether the shards must say where words begin."""
     titles: Mapping[str, str]
     """What the mean of each term is called in a report."""
+    whole_text: str | None
+    """The term that asks for every token of a text, each from those before: perplexity and bits per byte follow from it."""
 
     def separator(self, tokenizer: Tokenizer) -> int | None:
         """The token that stands between documents in the shards, or None."""
+        ...
+
+    def check(self, config: Any) -> None:
+        """See that a network of this shape can be asked, before the text is read."""
         ...
 
 
@@ -257,20 +271,41 @@ class HeadTask:
     name: ClassVar[str]
     heads: tuple[str, ...]
     weights: Mapping[str, float] = {}
-    """How much each head's mean loss weighs; 1 where it is not named."""
+    """How much each term's mean loss weighs; 1 where it is not named."""
+    head_of: Mapping[str, str] = {}
+    """The head that answers a term, where the two are not called alike."""
+    judged_as: ClassVar[tuple[str, ...]] = ()
+    """Settings without which a model would be judged by another question than it was trained on."""
+    example: ClassVar[str] = ""
+    """A preset that fits, where not every one does."""
     needs_words: bool = False
     titles: Mapping[str, str] = {}
+    whole_text: str | None = None
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
 
+    def fits(self, config: Any) -> bool:
+        """Whether a network of this shape can be asked."""
+        return True
+
+    def check(self, config: Any) -> None:
+        """
+        Raises:
+            DataError E208: a network of this shape cannot be asked.
+        """
+        if not self.fits(config):
+            raise DataError("E208", task=self.name, family=config.family, example=self.example)
+
     def prepare(self, net: Any, seed: int) -> None:
+        self.check(net.config)
         for head in self.heads:
             net.ensure_head(head, seed=seed)
 
     def forward(self, net: Any, batch: Batch) -> Outputs:
         hidden_ND = net.hidden(batch.texts)
-        return {name: ask(net, name, hidden_ND, batch.texts, targets.at_M) for name, targets in batch.targets.items()}
+        heads = {name: self.head_of.get(name, name) for name in batch.targets}
+        return {name: ask(net, heads[name], hidden_ND, batch.texts, targets.at_M) for name, targets in batch.targets.items()}
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
         terms = {}

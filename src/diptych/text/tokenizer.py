@@ -22,10 +22,13 @@ from diptych.messages import mark
 from diptych.text.files import whole
 from diptych.text.vocabulary import Kind, learn
 
-Panel = Literal["causal", "masked"]
+Panel = Literal["causal", "masked", "hybrid", "denoising"]
+"""Causal ends documents with a token; the others frame texts and have one for blanks. Denoising has sentinels besides."""
 STAGE = mark("tokenizer")
 MASKED_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CAUSAL_SPECIALS = ("<|endoftext|>", "<|pad|>")
+SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))
+"""What T5 calls the places of what is missing."""
 SENTENCE_ENDS = "。！？!?.；;…\n"
 UNREADABLE = 0.05
 _ROLES = {
@@ -75,13 +78,16 @@ class Tokenizer:
         Args:
             kind: "bpe" on bytes reads any text; "wordpiece" takes Chinese characters apart; "unigram" learns from the first
                 five million characters; "characters".
-            panel: "masked" has [CLS], [SEP] and [MASK] and frames texts with them, "causal" ends documents with one token.
+            panel: "causal" ends documents with one token; the others have [CLS], [SEP] and [MASK] and frame texts with them.
 
         Raises:
             DataError E201: there is no text to learn from. E205: a unigram vocabulary has no room for every character.
         """
-        backend = learn(texts, kind, vocab_size, MASKED_SPECIALS if panel == "masked" else CAUSAL_SPECIALS, lowercase=lowercase)
-        if panel == "masked":
+        specials = CAUSAL_SPECIALS if panel == "causal" else MASKED_SPECIALS
+        if panel == "denoising":
+            specials += SENTINELS[: vocab_size // 16]
+        backend = learn(texts, kind, vocab_size, specials, lowercase=lowercase)
+        if panel != "causal":
             backend.post_processor = _frame(backend)
         roles = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
         if panel == "causal":
@@ -241,6 +247,12 @@ class Tokenizer:
         """Every token that is not text."""
         added = {number for number, token in self.backend.get_added_tokens_decoder().items() if token.special}
         return frozenset(added | {number for role in self.roles if (number := self._role(role)) is not None})
+
+    @cached_property
+    def sentinel_ids(self) -> tuple[int, ...]:
+        """The tokens that stand for what is missing, in their order; none where the tokenizer has none."""
+        found = map(self.backend.token_to_id, SENTINELS)
+        return tuple(number for number in found if number is not None)
 
     @property
     def token_ids(self) -> tuple[tuple[str, int], ...]:
