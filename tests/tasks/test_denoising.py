@@ -1,5 +1,6 @@
 """Damaged texts, restored: both languages, nothing lost, each text from its own source alone."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_the_decoder_is_shown_what_it_was_to_write_one_place_behind(kind, noisy,
 def test_every_token_is_in_one_text_of_an_epoch_and_nothing_is_too_long(shards_of, texts, lengths, row_length, seed, kind):
     tokenizer = Tokenizer.train(["".join(map(chr, range(0x4E00, 0x4E00 + 900)))], "characters", 2000, panel="denoising")
     ends = np.cumsum([120, *lengths])
-    rows = [list(range(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
+    rows = [list(range(a, b)) for a, b in itertools.pairwise(ends)]
     task = Denoising(DenoisingSettings(**kind))
     examples = task.examples(shards_of(rows), tokenizer, row_length, Ledger())
     task._start_id = tokenizer.cls_id

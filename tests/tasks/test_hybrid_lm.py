@@ -1,5 +1,6 @@
 """Both panels in one task: which rows are which, what each is asked, and that both are judged."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_a_causal_row_asks_what_a_causal_model_is_asked(hybrid, masked_tokenizer
 def test_a_hidden_token_is_asked_of_the_place_before_it_in_its_own_text(hybrid, wide_tokenizer):
     """Every token is another one, so that the text tells where each belongs."""
     ends = np.cumsum([10, 30, 7, 55, 2, 90])
-    rows = [list(range(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
+    rows = [list(range(a, b)) for a, b in itertools.pairwise(ends)]
     task, examples, shards = hybrid(rows=rows, tokenizer=wide_tokenizer, causal_share=0.0, mask_rate=0.4)
     places_of = {int(token): place for place, token in enumerate(shards.tokens.tolist())}
     asked, hidden = 0, 0
@@ -92,7 +93,7 @@ def test_the_losses_are_minus_log_p_with_and_without_a_view_ahead(hybrid, tiny_n
     task, examples, _shards = hybrid(mask_rate=0.4)
     net = tiny_net("hybrid", 400)
     task.prepare(net, 0)
-    for places, batch in batches(task, examples):
+    for _places, batch in batches(task, examples):
         (name,) = batch.targets
         targets = batch.targets[name]
         with torch.inference_mode():

@@ -1,5 +1,6 @@
 """Going on from a beginning: what is asked, what each token sees, with one stack and with two."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -37,7 +38,7 @@ def parted(shards_of, texts, causal_tokenizer, tiny_net):
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=10), row_length=st.integers(2, 30), seed=st.integers(0, 9))
 def test_every_token_is_shown_or_asked_and_each_is_asked_from_its_beginning_on(shards_of, causal_tokenizer, lengths, row_length, seed):
     ends = np.cumsum([10, *lengths])
-    rows = [list(range(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
+    rows = [list(range(a, b)) for a, b in itertools.pairwise(ends)]
     task = PrefixLM(PrefixLMSettings())
     shards = shards_of(rows, 0)
     examples = task.examples(shards, causal_tokenizer, row_length, Ledger())
@@ -58,7 +59,7 @@ def test_every_token_is_shown_or_asked_and_each_is_asked_from_its_beginning_on(s
     whole = Counter(two.texts.source.ids_N.tolist()) + Counter(two.targets["lm"].gold_M.tolist())
     expected = Counter(shards.tokens.tolist())
     cuts = [piece for index in range(len(examples)) for piece in examples.row(index)]
-    for before, after in zip(cuts, cuts[1:], strict=False):
+    for before, after in itertools.pairwise(cuts):
         expected[int(shards.tokens[after.start])] += 1  # the end of one row is the beginning of the next
         assert before.stop == after.start
     assert whole == expected
