@@ -113,6 +113,11 @@ def test_a_task_that_does_not_fit_the_model_is_refused_before_the_text_is_read(p
         dt.evaluate(dt.create(preset, vocab_size=70, **SIZES), task, ENGLISH)
 
 
+@pytest.mark.parametrize("name", ["hybrid-lm", "denoising by infilling"])
+def test_a_start_from_counts_goes_with_any_of_them(name):
+    assert trained(name, [*ENGLISH, *CHINESE], model={"start": "counts"}).pretrained.outcome.steps == 2
+
+
 def test_whole_words_of_a_script_without_a_segmenter_are_refused():
     with pytest.raises(DataError) as caught:
         dt.pretrain("bert-tiny", ["昨日は図書館で本を読みました。"] * 2, task="masked-lm", mask_units="words", steps=1, sizes=SIZES)

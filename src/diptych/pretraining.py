@@ -42,6 +42,7 @@ from diptych.running import (
     write_run,
 )
 from diptych.tasks import task_class
+from diptych.tasks.measure import by_tokens
 from diptych.text.clean import Cleaning, clean
 from diptych.text.corpus import Corpus, Document, View
 from diptych.text.dedup import deduplicate
@@ -243,10 +244,12 @@ def _begin_head(net: Any, task: Any, examples: Any, shards: TokenShards, recipe:
     order = Order(len(examples), 8, recipe.train.seed, limit=len(examples))
     step = 0
     while sum(len(gold_M) for _hidden, gold_M in found) < HEAD_PLACES and (places := order.places(step)):
-        batch = task.collate(examples, places).to(next(net.parameters()).device)
-        with torch.inference_mode(), runtime.precision(recipe.run.precision, batch.texts.ids_N.device.type):
-            asked = batch.targets["lm"]
-            found.append((net.hidden(batch.texts)[asked.at_M], asked.gold_M))
+        for group in by_tokens(examples, places, recipe.train.micro_batch_tokens):
+            batch = task.collate(examples, group).to(next(net.parameters()).device)
+            with torch.inference_mode(), runtime.precision(recipe.run.precision, batch.texts.ids_N.device.type):
+                hidden_ND = net.hidden(batch.texts)
+            asked = [targets for name, targets in batch.targets.items() if task.head_of.get(name, name) == "lm"]
+            found += [(hidden_ND[targets.at_M], targets.gold_M) for targets in asked]
         step += 1
     counts = np.bincount(shards.tokens[:MOST_COUNTED], minlength=net.config.vocab_size)
     return begin_language_head(net.heads["lm"], net.body.embedding.tokens.weight, found, torch.from_numpy(counts))

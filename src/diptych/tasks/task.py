@@ -232,6 +232,8 @@ class Pretraining(Task, Protocol):
 
     panel: ClassVar[Panel]
     """What its tokenizer must have."""
+    head_of: Mapping[str, str]
+    """The head that answers a term, where the two are not called alike."""
     needs_words: bool
     """Whether the shards must say where words begin."""
     titles: Mapping[str, str]
