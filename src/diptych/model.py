@@ -174,6 +174,8 @@ class Model:
         for number, part in enumerate(parts):
             ids += [mask] * (number > 0) + self.tokenizer.encode(part)
         framed, types = self.tokenizer.frame(ids)
+        if self.config.is_hybrid and self.tokenizer.sep_id is not None:
+            framed[0] = self.tokenizer.sep_id  # a hybrid's documents begin where others end, so that it can write as well
         if len(framed) > self.config.context_length:
             raise UsageError("E608", length=len(framed), limit=self.config.context_length)
         packed = Packed(torch.tensor(framed, device=self.device), (len(framed),), torch.tensor(types, device=self.device))

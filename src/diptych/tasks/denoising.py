@@ -70,12 +70,12 @@ class Denoising(HeadTask):
         self._start_id = net.config.decoder_start_id
 
     def examples(self, source: TokenShards, tokenizer: Tokenizer, context_length: int, ledger: Ledger) -> NoisyRows:
-        missing = [name for name, number in (("end", end_id(tokenizer)), ("mask", tokenizer.mask_id)) if number is None]
-        if "end" in missing or (self.settings.noise == "infilling" and missing):
-            raise DataError("E203", missing=", ".join(missing))
-        if self.settings.noise == "spans" and not tokenizer.sentinel_ids:
+        end, is_infilling = end_id(tokenizer), self.settings.noise == "infilling"
+        if end is None or (is_infilling and tokenizer.mask_id is None):
+            raise DataError("E203", missing="end" if end is None else "mask")
+        if not is_infilling and not tokenizer.sentinel_ids:
             raise DataError("E209")
-        self._tokenizer, self._room = tokenizer, context_length - FRAME
+        self._tokenizer, self._end_id, self._room = tokenizer, end, context_length - FRAME
         self._ends_V = tokenizer.sentence_ends() if self.settings.shuffle_sentences else np.empty(0, dtype=bool)
         return NoisyRows(source, context_length, extra=FRAME)
 
@@ -87,7 +87,7 @@ class Denoising(HeadTask):
                 text = np.asarray(examples.shards.tokens[piece.start : piece.stop], dtype=np.int64)
                 damaged, answer = self._damage(text, draw)
                 sources.append(frame_source(damaged, self._tokenizer))
-                answers.append(np.append(answer, end_id(self._tokenizer)))
+                answers.append(np.append(answer, self._end_id))
                 keys.append(piece.document)
         return lay_written(sources, answers, self._start_id, keys)
 
