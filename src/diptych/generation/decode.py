@@ -1,7 +1,7 @@
 """The decoding loop: several answers at once, each as if it were alone.
 
-Texts lie unpadded in a row for the first pass and one token each after that; the cache keeps keys and values by text. An
-answer that would outgrow the context goes on from the last half of it.
+Texts lie unpadded in a row while they are read, a long one in pieces, and one token each after that; the cache keeps keys
+and values by text. An answer that would outgrow the context goes on from the last half of it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,9 @@ import torch
 from diptych.errors import UsageError
 from diptych.generation.sampling import Sampling
 from diptych.models.packed import Packed
+
+PIECE_TOKENS = 2048
+"""So many tokens are read at once: what a pass computes on the way is then no larger for a long prompt than for a short one."""
 
 
 def decode(
@@ -90,12 +93,18 @@ class _Cached:
 
     @torch.inference_mode()
     def first(self) -> torch.Tensor:
-        """Read the texts; the logits after the last token of each, [B, V]."""
-        source = None if self._sources is None else self._pack(self._sources)
-        texts = self._pack(self._texts, source)
-        hidden_ND = self._net.hidden(texts, self._cache)
-        last_B = torch.tensor(texts.lengths, device=self._device).cumsum(0) - 1
-        return self._net.heads["lm"](hidden_ND[last_B])
+        """Read the texts, piece by piece; the logits after the last token of each, [B, V]."""
+        size = max(1, PIECE_TOKENS // len(self._texts))
+        # An encoder reads a source in both directions, as its own config says.
+        source = None if self._sources is None else self._pack(self._sources, is_causal=None)
+        last: dict[int, torch.Tensor] = {}
+        for start in range(0, self._longest, size):
+            texts = self._pack([text[start : start + size] for text in self._texts], source)
+            hidden_ND = self._net.hidden(texts, self._cache)
+            for row, text in enumerate(self._texts):
+                if start < len(text) <= start + size:
+                    last[row] = hidden_ND[sum(texts.lengths[: row + 1]) - 1]
+        return self._net.heads["lm"](torch.stack([last[row] for row in range(len(self._texts))]))
 
     @torch.inference_mode()
     def following(self, tokens: list[int]) -> torch.Tensor:
@@ -103,9 +112,9 @@ class _Cached:
         self._longest += 1
         return self._net.heads["lm"](self._net.hidden(self._pack([[token] for token in tokens]), self._cache))
 
-    def _pack(self, texts: Sequence[Sequence[int]], source: Packed | None = None) -> Packed:
+    def _pack(self, texts: Sequence[Sequence[int]], source: Packed | None = None, *, is_causal: bool | None = True) -> Packed:
         ids = torch.tensor([token for text in texts for token in text], device=self._device)
-        return Packed(ids, tuple(map(len, texts)), is_causal=True, source=source)
+        return Packed(ids, tuple(map(len, texts)), is_causal=is_causal, source=source)
 
     def keep(self, rows: list[int]) -> None:
         """Go on with these rows alone."""
