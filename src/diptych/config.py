@@ -48,6 +48,8 @@ class ModelSettings(Settings):
     """A model folder (ours or any Hugging Face folder of a known family) or the name of an installed model."""
     layers: int | None = Field(default=None, ge=1)
     """Of a base, keep so many layers, evenly spread, the last among them: where a student begins that is to be distilled."""
+    more_tokens: int | None = Field(default=None, ge=1)
+    """Of a base that is trained on running text: learn so many tokens more from that text, each begun as the mean of its pieces."""
     sizes: dict[str, int | float | str | bool | None] = {}
     """Fields of the preset to change, for example {hidden_size: 256, context_length: 128}."""
     tokenizer: TokenizerSettings = TokenizerSettings()
@@ -63,6 +65,8 @@ class ModelSettings(Settings):
             raise ValueError(_("start: counts is for the fresh weights of a preset; a base has learnt its embeddings"))
         if self.layers is not None and self.base is None:
             raise ValueError(_("layers are kept of a base; a preset's number is sizes.num_layers"))
+        if self.more_tokens is not None and self.base is None:
+            raise ValueError(_("more tokens are for a base; a preset's vocabulary is tokenizer.vocab_size"))
         return self
 
 

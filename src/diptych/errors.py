@@ -484,6 +484,14 @@ CATALOGUE: dict[str, Message] = {
         mark("The service {teacher} cannot be its own student: its weights are elsewhere."),
         mark("Name a student, a preset (bert-mini) or a model folder: --student."),
     ),
+    "E543": Message(
+        mark("A tokenizer of the kind {kind} cannot be given more words: it does not join tokens to longer ones."),
+        mark("Leave model.more_tokens out, or start from a model with WordPiece or byte-level BPE."),
+    ),
+    "E544": Message(
+        mark("There is no text to replay in {path}."),
+        mark("Name files or folders with general text, or leave task.replay out."),
+    ),
     # E6xx: generating and predicting
     "E601": Message(
         mark("{name} cannot be {value}."),

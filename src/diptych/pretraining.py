@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from diptych import runtime
-from diptych.errors import RecipeError
+from diptych.errors import RecipeError, TrainingError
 from diptych.evaluation.evaluate import score_language, to_judge
 from diptych.evaluation.intervals import Scores
 from diptych.ledger import Ledger
-from diptych.messages import _
+from diptych.messages import _, mark
 from diptych.model import Model
 from diptych.models.closed_form import MOST_COUNTED, begin_embeddings, begin_language_head
 from diptych.models.presets import create
+from diptych.models.vocabulary import extend_vocabulary
 from diptych.recipe import Recipe, build
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report
@@ -46,6 +47,8 @@ from diptych.tasks.measure import by_tokens
 from diptych.text.clean import Cleaning, clean
 from diptych.text.corpus import Corpus, Document, View
 from diptych.text.dedup import deduplicate
+from diptych.text.extension import extend
+from diptych.text.mixing import mixed
 from diptych.text.shards import TokenShards, cached_shards
 from diptych.text.tokenizer import Tokenizer
 from diptych.training.loop import Outcome, train
@@ -68,6 +71,8 @@ class Pretrained:
     ledger: Ledger = field(default_factory=Ledger)
     report: Path | None = None
     caveats: list[str] = field(default_factory=list)
+    further: dict[str, Scores] = field(default_factory=dict)
+    """Where a model was trained further: what it scored before, and on general text before and after."""
 
 
 @dataclass
@@ -80,6 +85,10 @@ class Tokens:
     languages: list[str]
     sample: str = ""
     """A text to show the model with: a held-out one, where there is any."""
+    general: TokenShards | None = None
+    """What is held out of the text that is replayed."""
+    before: dict[str, Scores] = field(default_factory=dict)
+    """What the base scored on both."""
 
 
 def pretrain_recipe(
@@ -106,6 +115,10 @@ def pretrain_recipe(
         kept = kept_tokenizer(recipe.run.out) if begun.resume and recipe.run.out else None
         return kept or make_tokenizer(recipe, training, task.panel, ledger)
 
+    before: dict[str, Scores] = {}
+    if base is not None and (recipe.model.more_tokens or recipe.task.replay):
+        before = _scores_of(base, recipe, corpus)
+        base = _grown(base, recipe, training, ledger)
     tokenizer = base.tokenizer if base else ranks.first_makes(first_tokenizer, Tokenizer.to_json, Tokenizer.from_json)
     net = (
         base.net
@@ -121,7 +134,8 @@ def pretrain_recipe(
         workspace.keep_tokenizer(tokenizer)
     journal = [Journal(workspace.journal)] if workspace and ranks.is_first else []
     try:
-        tokens = ranks.in_turn(partial(make_tokens, recipe, corpus, tokenizer, task, ledger))
+        tokens = ranks.in_turn(partial(_all_tokens, recipe, corpus, tokenizer, task, ledger))
+        tokens.before = before
         ranks.check_data(tokens.train.fingerprint)
         tell = Several([show, *journal] if ranks.is_first else [])
         return _train(recipe, task, tokens, Model(net, tokenizer), workspace, ledger, tell, resume=begun.resume)
@@ -187,6 +201,58 @@ def make_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any,
     return Tokens(parts["train"], parts["held out"], corpus, languages, sample)
 
 
+def _all_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any, ledger: Ledger) -> Tokens:
+    """The corpus as tokens, with a share of the general text that is to be replayed."""
+    tokens = make_tokens(recipe, corpus, tokenizer, task, ledger)
+    if recipe.task.replay is None:
+        return tokens
+    general = make_tokens(_replayed(recipe), open_corpus(_replayed(recipe)), tokenizer, task, Ledger())
+    if not general.train.num_documents:
+        raise TrainingError("E544", path=recipe.task.replay)
+    own = tokens.train.num_tokens
+    tokens.train = mixed(tokens.train, general.train, recipe.task.replay_share, recipe.train.seed)
+    tokens.general = general.held_out
+    ledger.add("replay", mark("tokens of general text that are replayed"), tokens.train.num_tokens - own, total=tokens.train.num_tokens)
+    return tokens
+
+
+def _replayed(recipe: Recipe) -> Recipe:
+    """The recipe, reading the general text instead."""
+    plain = {"text": recipe.task.replay, "column": None, "group": None, "time": None}
+    return recipe.model_copy(update={"task": recipe.task.model_copy(update=plain)})
+
+
+def _grown(base: Model, recipe: Recipe, training: View, ledger: Ledger) -> Model:
+    """The base with the words of the training text added to its vocabulary, where the recipe asks for it."""
+    if not recipe.model.more_tokens:
+        return base
+    texts = sample_of(document.text for document in tidy(training, recipe, Ledger()))
+    found = extend(base.tokenizer, texts, recipe.model.more_tokens, ledger)
+    extend_vocabulary(base.net, found.pieces, base.tokenizer.vocab_size)
+    return Model(base.net, found.tokenizer)
+
+
+def _scores_of(base: Model, recipe: Recipe, corpus: Corpus) -> dict[str, Scores]:
+    """What a model scores on the held-out part of the text, and of the general text, before it is trained further."""
+    if "lm" not in base.net.heads:
+        return {}
+    task = task_class(recipe.task.name)(recipe.task)
+    texts = {mark("before, on this text"): (recipe, corpus)}
+    if recipe.task.replay is not None:
+        texts[mark("before, on general text")] = (_replayed(recipe), open_corpus(_replayed(recipe)))
+    found = {}
+    for name, (each, text) in texts.items():
+        shards = make_tokens(each, text, base.tokenizer, task, Ledger()).held_out
+        if shards.num_documents:
+            found[name] = _score(base, task, shards)
+    return found
+
+
+def _score(model: Model, task: Any, shards: TokenShards) -> Scores:
+    examples = task.examples(shards, model.tokenizer, model.config.context_length, Ledger())
+    return score_language(model.net, task, examples, shards)
+
+
 def sample_of_documents(corpus: Corpus, count: int = 50) -> Iterator[Document]:
     """The first documents of a corpus."""
     for number, document in enumerate(corpus):
@@ -229,13 +295,16 @@ def _train(
     if not here().is_first:
         return Pretrained(model, outcome, ledger=ledger)
     scores = score_language(net, task, held_out, tokens.held_out) if held_out is not None else Scores()
+    further = dict(tokens.before)
+    if tokens.general is not None and tokens.general.num_documents:
+        further[mark("after, on general text")] = _score(model, task, tokens.general)
     caveats = _caveats(tokens)
     for caveat in caveats:
         tell.tell({"kind": "stage", "text": caveat})
-    report = _keep(recipe, tokens, model, outcome, scores, caveats, ledger, workspace) if workspace else None
+    report = _keep(recipe, tokens, model, outcome, scores, further, caveats, ledger, workspace) if workspace else None
     if report is not None and workspace is not None:
         tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(model, workspace.out))}"})
-    return Pretrained(model, outcome, scores, ledger, report, caveats)
+    return Pretrained(model, outcome, scores, ledger, report, caveats, further)
 
 
 def _begin_head(net: Any, task: Any, examples: Any, shards: TokenShards, recipe: Recipe) -> int:
@@ -261,6 +330,7 @@ def _keep(
     model: Model,
     outcome: Outcome,
     scores: Scores,
+    further: dict[str, Scores],
     caveats: list[str],
     ledger: Ledger,
     workspace: Workspace,
@@ -272,6 +342,7 @@ def _keep(
         "tokenizer": model.tokenizer.fingerprint(),
         "parent": recipe.model.base,
         "scores": scores.to_json(),
+        "further": {name: each.to_json() for name, each in further.items()},
     }
     write_run(workspace, model, ledger, facts)
     samples, guesses = show_off(model, tokens)
@@ -280,7 +351,7 @@ def _keep(
         title=workspace.out.name,
         verdict=_verdict(scores),
         caveats=caveats,
-        systems=[TableRow(_("this model"), scores)] if scores else [],
+        systems=[TableRow(_(name), each) for name, each in {mark("this model"): scores, **further}.items() if each],
         events=read_events(workspace.journal),
         samples=samples,
         guesses=guesses,
@@ -296,7 +367,7 @@ def _keep(
         languages=tokens.languages,
         task=_pipeline(model),
         data=[_("{documents:,} documents, {tokens:,} tokens").format(documents=tokens.train.num_documents, tokens=tokens.train.num_tokens)],
-        scores={_("this model"): scores},
+        scores={_(name): each for name, each in {"this model": scores, **further}.items()},
         cost=cost,
         limits=[*caveats, _("It repeats what is in its text, the false and the unfair included.")],
         ledger=ledger,

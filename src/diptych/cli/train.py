@@ -257,7 +257,7 @@ def _print_scores(done: Any) -> None:
     comparison = getattr(done, "comparison", None)
     systems: list[tuple[str, Scores]] = [(system.name, system.scores) for system in comparison.systems] if comparison else []
     if not systems and done.scores:
-        systems = [(mark("this model"), done.scores)]
+        systems = [(mark("this model"), done.scores), *done.further.items()]
     print_table(systems)
     if comparison is not None:
         print(comparison.verdict())

@@ -265,6 +265,10 @@ class LanguageSettings(Settings):
     time: str | None = None
     """A column by which the latest documents are held out."""
     clean: CleaningSettings = CleaningSettings()
+    replay: str | list[str] | None = None
+    """Files or folders of general text, mixed in while a model is trained further, so that it does not forget."""
+    replay_share: float = Field(default=0.2, gt=0, lt=1)
+    """The share of the tokens that is replayed."""
 
 
 class HeadTask:
