@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from diptych.models.cache import Cache
 from diptych.models.config import ModelConfig
+from diptych.models.dense_attention import attend
 from diptych.models.layers import Joined, norm
 from diptych.models.packed import Block, Packed
 from diptych.models.positions import rotate
@@ -125,7 +126,7 @@ class Attention(nn.Module):
         if mask is not None and mask.is_floating_point():
             mask = mask.to(q.dtype)
         dropout = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, scale=self.scale)
+        return attend(q, k, v, mask, dropout=dropout, is_causal=is_causal, scale=self.scale)
 
     def _join(self, parts: list[Tensor], texts: Packed) -> Tensor:
         """The blocks' [S, H, T, K] back in the flat row, heads joined: [N, D]."""

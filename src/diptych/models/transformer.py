@@ -84,6 +84,9 @@ class Transformer(nn.Module):
         x_ND = self.embedding(texts, positions_N)
         is_causal = config.is_causal if texts.is_causal is None else texts.is_causal
         sight = Sight(texts, cache, is_causal=is_causal, bias=self.bias)
+        if torch.is_autocast_enabled(x_ND.device.type):
+            # The stream in the precision of the products: a float32 one would be cast before and after each of them.
+            x_ND = x_ND.to(torch.get_autocast_dtype(x_ND.device.type))
         angles: dict[float, tuple[Tensor, Tensor]] = {}
         for number, layer in enumerate(self.layers):
             turn = None
