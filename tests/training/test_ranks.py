@@ -124,7 +124,8 @@ def test_muon_makes_whole_matrices_orthogonal_though_each_rank_holds_a_share(sha
 @pytest.mark.parametrize("sharding", SHARDINGS)
 @pytest.mark.parametrize("name", ["causal-lm", "masked-lm"])
 def test_two_hundred_steps_stay_together(name, sharding, both):
-    both(name, sharding=sharding, steps=200, batch_size=4, evaluations=4)
+    """At a rate that suits the net: steps that are too large make any rounding grow, whoever adds."""
+    both(name, sharding=sharding, steps=200, batch_size=4, evaluations=4, lr=0.003)
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
@@ -205,6 +206,14 @@ def test_a_rank_that_does_not_see_the_folder_is_named(tmp_path):
     seen.mkdir()
     assert together(2, tmp_path, lambda ranks: ranks.check_folder(seen)) == [None, None]
     assert together(2, tmp_path, lambda ranks: ranks.check_folder(seen if ranks.is_first else tmp_path / "elsewhere")) == ["E523"] * 2
+
+
+def test_a_device_that_ranks_cannot_share_is_refused_before_they_meet(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError) as caught:
+        join(torch.device("mps"))
+    assert caught.value.code == "E524" and "mps" in str(caught.value)
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
