@@ -87,6 +87,19 @@ def test_the_frozen_recipe_moves_the_head_and_nothing_below_it(carry_out: Carry)
     assert not (trained["bert.pooler.dense.weight"] == before["pooler.dense.weight"]).all()
 
 
+def test_the_lora_recipe_keeps_its_adapter_apart(carry_out: Carry) -> None:
+    folder = carry_out("lora")
+    assert any(name.endswith("lora_A.weight") for name in load_file(folder / "adapter" / "adapter_model.safetensors"))
+    assert "bert.pooler.dense.weight" in load_file(folder / "model.safetensors")
+
+
+def test_the_student_of_a_recipe_has_half_the_layers_of_the_one_before(carry_out: Carry) -> None:
+    teacher = load_file(carry_out("sst2-minilm") / "model.safetensors")
+    student = load_file(carry_out("sst2-distilled") / "model.safetensors")
+    depths = [len({name.split(".")[3] for name in each if name.startswith("bert.encoder.layer.")}) for each in (teacher, student)]
+    assert depths == [6, 3]
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_every_command_in_the_comments_of_a_recipe_can_be_typed(path: Path) -> None:
     lines = re.findall(r"^# {3}(diptych .*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
