@@ -97,6 +97,15 @@ def test_a_model_folder_and_a_recipe_file_are_planned(paced: dict[str, float], t
     assert plan(tmp_path / "r.yaml", sets=["train.steps=9"]).tokens == 9 * 2048
 
 
+@pytest.mark.parametrize("preset", ["t5-220m", "bart-140m", "llama-6.7b", "lstm-tiny", "bilstm-tiny", "hybrid-tiny", "mistral-tiny", "mpt-tiny"])
+def test_every_family_is_planned_by_its_shape(preset: str, paced: dict[str, float]) -> None:
+    found = plan(preset, machine="A100")
+    assert found.num_parameters == sum(found.parameters.values()) > 0
+    assert found.operations.layers > 0 and found.ways[0].memory.activations > 0
+    here = plan(preset).to_json()
+    assert here["tokens_per_second"] > 0 and here["memory"][0]["total"] > 16 * found.num_parameters
+
+
 @pytest.mark.parametrize("name", ["8xH100", "8 x h100", "8×H100", "8*h100"])
 def test_machines_are_said_in_several_ways(name: str) -> None:
     assert find_devices(name) == (8, DEVICES["h100"])

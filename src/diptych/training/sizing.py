@@ -214,10 +214,11 @@ def sharded(memory: Memory, devices: int, largest_layer: int) -> Memory:
     )
 
 
-def largest_part(net: Any) -> int:
+def largest_part(net: Network) -> int:
     """Parameters of the largest layer, or of the embedding where that is larger."""
-    layers = [sum(parameter.numel() for parameter in layer.parameters()) for layer in net.body.layers]
-    return max(*layers, net.body.embedding.tokens.weight.numel())
+    stacks = [module for module in net.body.modules() if isinstance(module, nn.ModuleList)]
+    layers = [sum(parameter.numel() for parameter in layer.parameters()) for stack in stacks for layer in stack]
+    return max(*layers, net.config.vocab_size * net.config.hidden_size)
 
 
 def lora_parameters(net: Network, rank: int) -> int:
