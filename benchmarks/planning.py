@@ -130,7 +130,7 @@ def measure(what: str, path: str) -> dict[str, Any]:
         estimate = plan(recipe)
         seconds = estimate.load.tokens / estimate.tokens_per_second
         memory = estimate.ways[0].memory
-        return {"parameters": estimate.num_parameters, "memory": memory.total, "seconds": seconds, "parts": memory.__dict__}
+        return {"parameters": estimate.num_parameters, "memory": memory.total, "seconds": seconds, "parts": memory.parts()}
     steps = Steps()
     pretrain_recipe(recipe, listener=steps)
     lasted = [after - before for before, after in zip(steps.seconds[WARM_UP - 1 :], steps.seconds[WARM_UP:], strict=False)]

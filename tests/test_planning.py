@@ -62,7 +62,8 @@ def test_a_plan_of_this_machine_is_rehearsed_and_counts_the_budget(paced: dict[s
     assert found.optimal_tokens == 20 * found.num_parameters
     assert plan(recipe.model_copy(update={"train": recipe.train.model_copy(update={"minutes": None, "steps": 7})})).tokens == 7 * 2048
     memory = found.ways[0].memory
-    assert memory.total == sum(memory.__dict__.values()) and memory.program > 50e6
+    parts = memory.parts()
+    assert memory.is_one_pass and memory.total == sum(parts.values()) - min(parts["gradients"], parts["activations"] + parts["loss"])
     assert found.price is None and found.cost(60) is None
     assert json.loads(json.dumps(found.to_json()))["memory"][0]["total"] == pytest.approx(memory.total, abs=10)
 
@@ -73,7 +74,7 @@ def test_adapters_and_frozen_bodies_take_less(paced: dict[str, float]) -> None:
     frozen = plan(build({"model": {"preset": "bert-tiny"}, "task": task, "train": {"regime": ["frozen"]}}))
     assert frozen.ways[0].memory.gradients < plain.ways[0].memory.gradients / 10
     ways = {way.name: way.memory.total for way in plan("gpt2-124m").ways}
-    assert ways["LoRA, one device"] < ways["one device"] < ways["private, one device"]
+    assert ways["LoRA, one device"] < ways["one device"]
     assert ways["sharded"] < ways["data parallel"] == ways["one device"]
 
 
@@ -97,13 +98,15 @@ def test_a_model_folder_and_a_recipe_file_are_planned(paced: dict[str, float], t
     assert plan(tmp_path / "r.yaml", sets=["train.steps=9"]).tokens == 9 * 2048
 
 
-@pytest.mark.parametrize("preset", ["t5-220m", "bart-140m", "llama-6.7b", "lstm-tiny", "bilstm-tiny", "hybrid-tiny", "mistral-tiny", "mpt-tiny"])
+@pytest.mark.parametrize(
+    "preset", ["t5-220m", "bart-140m", "llama-6.7b", "lstm-tiny", "bilstm-tiny", "hybrid-tiny", "mistral-tiny", "mpt-tiny"]
+)
 def test_every_family_is_planned_by_its_shape(preset: str, paced: dict[str, float]) -> None:
     found = plan(preset, machine="A100")
     assert found.num_parameters == sum(found.parameters.values()) > 0
     assert found.operations.layers > 0 and found.ways[0].memory.activations > 0
     here = plan(preset).to_json()
-    assert here["tokens_per_second"] > 0 and here["memory"][0]["total"] > 16 * found.num_parameters
+    assert here["tokens_per_second"] > 0 and here["memory"][0]["total"] > 12 * found.num_parameters
 
 
 @pytest.mark.parametrize("name", ["8xH100", "8 x h100", "8×H100", "8*h100"])

@@ -29,8 +29,10 @@ from diptych.training.sizing import Memory, Operations, Workload
 
 SIMPLE_REGIMES = ("frozen", "lora")
 RECIPES = (".yaml", ".yml")
-PROGRAM_BYTES = 280_000_000
-"""Python, torch and Diptych in a process that has cut its text and not yet begun to train, as measured on Linux with torch 2.13."""
+PROGRAM_BYTES = 415_000_000
+"""Python, torch with its optimizers and kernels, and Diptych, in a process that trains; measured on Linux with torch 2.13."""
+HELD_AGAIN = 1.0
+"""What glibc's allocator holds beyond what is in use, as a share of the activations; measured, see benchmarks/planning.py."""
 LORA_RANK = 8
 USUAL_LENGTH = 128
 """Tokens of a text to be judged, where nobody has looked at the texts."""
@@ -109,7 +111,7 @@ class Estimate:
             },
             "tokens_per_step": self.load.tokens,
             "tokens_in_flight": self.load.in_flight,
-            "memory": [{"way": way.name, "devices": way.devices, "fits": way.fits, **sizing.by_part(way.memory)} for way in self.ways],
+            "memory": [{"way": way.name, "devices": way.devices, "fits": way.fits, **_rounded(way.memory)} for way in self.ways],
             "device_bytes": round(self.device_bytes),
             "cache_bytes": self.cache_bytes,
             "tokens_per_second": self.tokens_per_second,
@@ -156,7 +158,8 @@ def plan(source: str | Path | Recipe, *, machine: str = "this", price: float | N
     trainable = _trainable(recipe, net)
     kept = rehearsal.kept_bytes(config, load, precision)
     memory = sizing.training_memory(net, load, activations=kept, precision=precision, optimizer=recipe.train.optimizer, trainable=trainable)
-    memory = dataclasses.replace(memory, program=PROGRAM_BYTES if others is None else 0)
+    if others is None:
+        memory = dataclasses.replace(memory, program=PROGRAM_BYTES, allocator=HELD_AGAIN * kept)
     rate, basis = _rate(recipe, config, load, operations, precision, others)
     return Estimate(
         name=str(source) if not isinstance(source, Recipe) else str(recipe.model.preset or recipe.model.base),
@@ -177,6 +180,10 @@ def plan(source: str | Path | Recipe, *, machine: str = "this", price: float | N
         basis=basis,
         notes=_notes(recipe, config, facts),
     )
+
+
+def _rounded(memory: Memory) -> dict[str, int]:
+    return {**{name: round(value) for name, value in memory.parts().items()}, "total": round(memory.total)}
 
 
 def _recipe(source: str | Path, sets: Sequence[str]) -> Recipe:

@@ -132,6 +132,9 @@ def test_parts_add_up_and_memory_is_four_times_the_weights_and_more() -> None:
     assert sum(parts.values()) == total and min(parts.values()) > 0
     memory = sizing.training_memory(net, Workload(64, 64, 64), activations=1000.0, precision="float32")
     assert memory.weights + memory.gradients + memory.optimizer == 16 * total
+    assert memory.total == sum(memory.parts().values()) - min(memory.gradients, memory.activations + memory.loss)
+    in_pieces = sizing.training_memory(net, Workload(192, 64, 64), activations=1000.0, precision="float32")
+    assert in_pieces.total == sum(in_pieces.parts().values()), "gradients of the pieces before stay"
     frozen = sizing.training_memory(net, Workload(64, 64, 64), activations=1000.0, precision="float32", trainable=10)
     assert (frozen.gradients, frozen.optimizer, frozen.weights) == (40, 80, memory.weights)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PARTS = (
     *(mark("token embedding"), mark("positions and types"), mark("attention"), mark("feed-forward"), mark("norms")),
     *(mark("other layers"), mark("heads"), mark("weights"), mark("gradients"), mark("optimizer"), mark("activations")),
-    *(mark("loss"), mark("copies"), mark("program"), mark("total")),
+    *(mark("loss"), mark("copies"), mark("allocator"), mark("program"), mark("total")),
 )
 """What the parts of a network and of its memory are called."""
 LANGUAGES = {"en": mark("English"), "zh": mark("Chinese"), "mixed": mark("mixed"), "other": mark("other")}
@@ -83,7 +83,7 @@ def _print_estimate(estimate: "Estimate") -> None:
     for way in estimate.ways:
         name = _(way.name) + (f" x{way.devices}" if way.devices > 1 else "")
         _row(name, _size(way.memory.total), _("fits") if way.fits else _("does not fit"))
-    for name, value in estimate.ways[0].memory.__dict__.items():
+    for name, value in estimate.ways[0].memory.parts().items():
         if value:
             _row(f"  {_(name)}", _size(value))
     if estimate.cache_bytes:

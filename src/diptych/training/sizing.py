@@ -4,8 +4,7 @@ Networks are made on the meta device, which holds shapes and no values, so that 
 second. What autograd keeps and how long a step takes are not guessed here but rehearsed; see `rehearsal.py`.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -83,12 +82,22 @@ class Memory:
     """The vocabulary's share: probabilities that are kept, a chunk of logits, the gradient by the matrix."""
     copies: float
     """Weights in the precision of the products, while a step lasts."""
+    allocator: float = 0.0
+    """Freed memory that does not serve again, since blocks of other sizes are asked for."""
     program: float = 0.0
     """The process itself: Python, torch and what they load."""
+    is_one_pass: bool = True
+    """Whether a step is one pass: then gradients come while activations go, and the larger of both counts."""
 
     @property
     def total(self) -> float:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.loss + self.copies + self.program
+        flowing = self.activations + self.loss
+        moving = max(self.gradients, flowing) if self.is_one_pass else self.gradients + flowing
+        return self.weights + self.optimizer + moving + self.copies + self.allocator + self.program
+
+    def parts(self) -> dict[str, float]:
+        """Bytes by part; `total` is less than their sum where a step is one pass."""
+        return {name: value for name, value in self.__dict__.items() if name != "is_one_pass"}
 
 
 def shape_of(config: ModelConfig, heads: tuple[str, ...] = ("lm",)) -> Network:
@@ -177,6 +186,7 @@ def training_memory(
         activations=activations,
         loss=_loss_bytes(net.config, load, precision),
         copies=0 if precision == "float32" else BYTES[precision] * sum(matrix.numel() for matrix in matrices(net)),
+        is_one_pass=load.pieces == 1,
     )
 
 
@@ -203,14 +213,12 @@ def sharded(memory: Memory, devices: int, largest_layer: int) -> Memory:
         largest_layer: parameters of the part that a device gathers whole while it computes.
     """
     gathered = FLOAT32_BYTES * largest_layer
-    return Memory(
+    return replace(
+        memory,
         weights=memory.weights / devices + gathered,
         gradients=memory.gradients / devices + gathered,
         optimizer=memory.optimizer / devices,
-        activations=memory.activations,
-        loss=memory.loss,
         copies=min(memory.copies, 2 * largest_layer),
-        program=memory.program,
     )
 
 
@@ -234,8 +242,3 @@ def cache_bytes(config: ModelConfig, tokens: int, precision: str = "float32") ->
 def optimal_tokens(parameters: int) -> int:
     """Tokens at which a model of this size makes the most of the computing that it takes (Hoffmann et al. 2022)."""
     return TOKENS_PER_PARAMETER * parameters
-
-
-def by_part(memory: Memory) -> dict[str, Any]:
-    """The parts of a memory and their sum, as plain numbers."""
-    return {**{name: round(value) for name, value in memory.__dict__.items()}, "total": round(memory.total)}
