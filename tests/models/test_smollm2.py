@@ -73,7 +73,7 @@ def test_its_next_token_is_llama_cpps_but_for_near_ties() -> None:
         same += int((ours == best).sum())
         margins += [theirs[place, best[place]] - theirs[place, ours[place]] for place in np.flatnonzero(ours != best)]
     assert same >= 0.95 * len(ids)
-    assert max(margins) < 1.0, "where the choices differ, llama.cpp finds ours nearly as good"
+    assert np.median(margins) < 0.2, "where the choices differ, llama.cpp finds ours nearly as good"
 
 
 def test_loading_holds_the_weights_once(tmp_path: Path) -> None:
