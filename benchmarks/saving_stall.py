@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 2 benchmarks/saving_stall.py
 
-A GPT of 6x384 takes steps, and every tenth of them saves; the time that a saving step waits, and how much slower the steps
+A GPT of 6x384 takes steps, and every sixth of them saves; the time that a saving step waits, and how much slower the steps
 beside the writing are, is given as a share of a step, median over all.
 """
 
@@ -25,7 +25,7 @@ from diptych.training.optimizers import adamw
 from diptych.training.ranks import join
 from diptych.training.regimes.regime import Plain
 
-ROWS, CONTEXT, STEPS, EVERY = 8, 256, 60, 10
+ROWS, CONTEXT, STEPS, EVERY = 4, 256, 36, 6
 
 
 def main() -> None:

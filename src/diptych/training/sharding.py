@@ -51,9 +51,8 @@ def shard(net: Any) -> Any:
         fully_shard(layer, mesh=mesh)
     # The root gathers embeddings and heads, and keeps them until the gradient is there: a tied head asks for both.
     fully_shard(net, mesh=mesh)
-    for name in FORWARD_METHODS:
-        if hasattr(net, name):
-            register_fsdp_forward_method(net, name)
+    # What tasks call in place of `forward`.
+    register_fsdp_forward_method(net, "hidden")
     for module in net.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
@@ -87,10 +86,6 @@ def whole(net: nn.Module, plain: Any) -> Any:
     for mine, theirs in zip(plain.buffers(), net.buffers(), strict=True):
         mine.copy_(theirs)
     return plain
-
-
-FORWARD_METHODS = ("hidden", "encode", "decode")
-"""What tasks call on a network; each has to gather the weights first."""
 
 
 def _layers(net: nn.Module) -> Iterator[nn.Module]:
