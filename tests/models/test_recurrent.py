@@ -120,6 +120,18 @@ def test_padding_on_either_side_changes_no_answer(way: str) -> None:
         assert torch.allclose(net.logits(padded, mask), alone, atol=1e-6)
 
 
+def test_gates_that_begin_open_carry_a_word_further_than_a_net_without_them() -> None:
+    ids = torch.randint(1, 61, (1, 30), generator=torch.Generator().manual_seed(0))
+    changed = ids.clone()
+    changed[0, 0] = 0
+    left = {}
+    for cell in CELLS:
+        net = create(f"{cell}-tiny", **{**SIZES, "hidden_size": 64, "num_layers": 1}).double()
+        difference_T = (net.hidden(Packed.from_padded(ids)) - net.hidden(Packed.from_padded(changed))).norm(dim=-1)
+        left[cell] = (difference_T[-1] / difference_T[0]).item()
+    assert min(left["gru"], left["lstm"]) > 100 * left["rnn"]
+
+
 def test_dropout_is_at_work_while_training_alone() -> None:
     net, texts = make("gru", ""), texts_of((8, 4))
     still = net.hidden(texts)

@@ -34,6 +34,11 @@ class Recurrent(nn.Module):
             for _layer in range(config.num_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
+        for name, bias in self.layers.named_parameters():
+            if "bias_ih" in name and config.cell != "rnn":
+                # The second gate, of both cells, keeps what was: it begins open, or nothing far away is ever learnt from
+                # (Jozefowicz et al. 2015, section 2.2).
+                nn.init.ones_(bias[size : 2 * size])
 
     def forward(self, texts: Packed, state: State | None = None) -> Tensor:
         check_room(texts.lengths, self.config.context_length, state)
