@@ -95,8 +95,9 @@ class TrainSettings(Settings):
     micro_batch_tokens: int = Field(default=8192, ge=1)
     """Tokens that go through the model at once; a step is cut into as many pieces as this needs. Without dropout it changes
     the gradient in its last bits only; dropout is drawn per piece."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """muon makes the updates of the body's matrices orthogonal and leaves the rest to AdamW."""
+    optimizer: Literal["adamw", "muon"] | None = None
+    """muon makes the updates of the body's matrices orthogonal and leaves the rest to AdamW. None is muon where pretraining starts
+    with fresh weights, and adamw for weights that have learnt before."""
     lr: float | None = Field(default=None, gt=0)
     """The peak learning rate; None is filled in from the optimizer, the model's width and the task."""
     schedule: Literal["wsd", "cosine", "linear", "constant"] = "wsd"

@@ -157,7 +157,9 @@ def plan(source: str | Path | Recipe, *, machine: str = "this", price: float | N
     num_devices, device_bytes, name = _machine(others)
     trainable = _trainable(recipe, net)
     kept = rehearsal.kept_bytes(config, load, precision)
-    memory = sizing.training_memory(net, load, activations=kept, precision=precision, optimizer=recipe.train.optimizer, trainable=trainable)
+    memory = sizing.training_memory(
+        net, load, activations=kept, precision=precision, optimizer=recipe.train.optimizer or "adamw", trainable=trainable
+    )
     if others is None:
         memory = dataclasses.replace(memory, program=PROGRAM_BYTES, allocator=HELD_AGAIN * kept)
     rate, basis = _rate(recipe, config, load, operations, precision, others)

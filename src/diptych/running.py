@@ -125,8 +125,10 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
     if train.batch_size is None:
         rows = max(1, round(PRETRAINING_TOKENS / net.config.context_length))
         filled["batch_size"] = rows if is_pretraining else 16
+    optimizer = train.optimizer or ("muon" if is_pretraining and recipe.model.base is None else "adamw")
+    filled["optimizer"] = optimizer
     if train.lr is None:
-        filled["lr"] = float(f"{_usual_lr(recipe, net.config):.2g}")
+        filled["lr"] = float(f"{_usual_lr(recipe, net.config, optimizer):.2g}")
     if train.evaluations is None:
         filled["evaluations"] = 10 if is_pretraining else 4
     if train.patience is None and not is_pretraining:
@@ -138,14 +140,18 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
     return recipe.model_copy(update={"train": train.model_copy(update=filled), "run": run.model_copy(update={"precision": precision})})
 
 
-def _usual_lr(recipe: Recipe, shape: Any) -> float:
-    """A peak learning rate that does no harm, for AdamW."""
+def _usual_lr(recipe: Recipe, shape: Any, optimizer: str) -> float:
+    """A peak learning rate that does no harm.
+
+    Muon's steps are as long as AdamW's, but nowhere too long, so that fresh weights bear larger ones.
+    """
     usual = [lr for each in recipe.train.regime if (lr := settings_of(each).usual_lr) is not None]
     if usual:
         return usual[-1]
     is_pretraining, is_fresh = recipe.task.name in PRETRAINING, recipe.model.base is None
     if is_pretraining and is_fresh:
-        return (1.5e-3 if shape.norm_place == "pre" else 7e-4) * (256 / shape.hidden_size) ** 0.5
+        pre_norm_lr, post_norm_lr = (6e-3, 3e-3) if optimizer == "muon" else (1.5e-3, 7e-4)
+        return (pre_norm_lr if shape.norm_place == "pre" else post_norm_lr) * (256 / shape.hidden_size) ** 0.5
     if is_pretraining:
         return 5e-4
     return (3e-4 if is_fresh else 1e-4) * (384 / shape.hidden_size) ** 0.5

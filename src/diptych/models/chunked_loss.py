@@ -12,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+CHUNK = 512
+"""Places whose logits are there at once."""
 # Shapes: M places, m places of a chunk, D features, V vocabulary.
 
 
-def cross_entropy(features_MD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, gold_M: Tensor, chunk: int = 512) -> Tensor:
+def cross_entropy(features_MD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, gold_M: Tensor, chunk: int = CHUNK) -> Tensor:
     """-log softmax(features weightᵀ + bias)[gold] in nats, one per place: [M].
 
     Differentiable by features, weight and bias.

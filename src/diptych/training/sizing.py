@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from diptych.models.chunked_loss import KEPT_BYTES
+from diptych.models.chunked_loss import CHUNK
 from diptych.models.config import ModelConfig
 from diptych.models.presets import preset_config
 from diptych.models.sizes import PUBLISHED
@@ -17,8 +17,6 @@ from diptych.training.optimizers import parameter_groups
 
 FLOAT32_BYTES = 4
 BYTES = {"float32": 4, "bfloat16": 2}
-LOSS_CHUNK = 1024
-"""Places whose logits `chunked_loss.cross_entropy` makes at once."""
 TOKENS_PER_PARAMETER = 20
 """Hoffmann et al. 2022, table 3: for a fixed amount of computing, parameters and tokens grow alike, some 20 tokens each."""
 
@@ -200,10 +198,9 @@ def _loss_bytes(config: ModelConfig, load: Workload, precision: str) -> float:
         return 0.0
     places, size = load.in_flight * load.asked, BYTES[precision]
     matrix = config.vocab_size * config.hidden_size
-    kept = places * config.vocab_size * size
-    chunk = min(places, LOSS_CHUNK) * config.vocab_size * (FLOAT32_BYTES + size)
+    chunk = 2 * min(places, CHUNK) * config.vocab_size * size
     copy = matrix * size if size < FLOAT32_BYTES else 0
-    return (kept if kept <= KEPT_BYTES else 0) + chunk + matrix * FLOAT32_BYTES + 2 * copy
+    return places * config.hidden_size * size + chunk + matrix * FLOAT32_BYTES + 2 * copy
 
 
 def sharded(memory: Memory, devices: int, largest_layer: int) -> Memory:
