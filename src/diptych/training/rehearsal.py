@@ -19,6 +19,7 @@ from torch import Tensor
 from diptych import runtime
 from diptych.config import TrainSettings
 from diptych.models.config import ModelConfig
+from diptych.models.dense_attention import LONGEST
 from diptych.models.packed import Packed
 from diptych.models.presets import build
 from diptych.models.transformer import Network
@@ -62,8 +63,8 @@ def kept_bytes(config: ModelConfig, load: Workload, precision: str) -> float:
     if config.is_encoder_decoder:
         layers = config.num_layers + DECODER_LAYER * config.num_decoder_layers
         return load.in_flight * layers * KEPT_PER_WIDTH[precision] * config.hidden_size
-    # It does not depend on how long the text of the token is, but for the edges of windows.
-    length = min(load.text_length, load.in_flight, max(256, 4 * config.window))
+    # Scores are kept of short texts alone; of longer ones it does not depend on the length, but for the edges of windows.
+    length = min(load.text_length, load.in_flight, max(LONGEST + 1, 4 * config.window))
     period = _period(config)
 
     def count(twin: ModelConfig, layers: int) -> float:
