@@ -14,7 +14,7 @@ import diptych as dt
 from diptych.finetuning import Finetuned, Parts, finetune_parts, finetune_recipe, read_parts
 from diptych.ledger import Ledger
 from diptych.recipe import build, load
-from diptych.tasks.tables import Columns, LabelledRow
+from diptych.tasks.tables import LabelledRow
 from diptych.training.progress import Several, read_events
 
 TINY = {"hidden_size": 32, "num_layers": 1, "head_size": 16, "context_length": 32}
@@ -184,7 +184,7 @@ class TestCaveats:
 
     def test_nothing_is_said_of_stopping_where_nobody_wanted_to_stop(self, tuned: Callable[..., Finetuned]) -> None:
         rows = [LabelledRow((text,), label, str(number)) for number, (text, label) in enumerate(reviews(10))]
-        parts = Parts(rows[20:], [], rows[:20], Columns("text", "label"))
+        parts = Parts(rows[20:], [], rows[:20], {"text": "text", "label": "label"})
         done = finetune_parts(recipe(evaluations=0), parts, Ledger(), listener=Several([]))
         assert done.comparison is not None and not any("Too few rows" in caveat for caveat in done.caveats)
         done = finetune_parts(recipe(evaluations=2), parts, Ledger(), listener=Several([]))

@@ -14,8 +14,9 @@ from diptych.compress.export import FORMATS, export_gguf
 from diptych.config import RunSettings, TrainSettings, named, nearest, read_yaml
 from diptych.distilling import TOLD, distilled_parts, is_service, prompts_of, write_texts
 from diptych.errors import RecipeError, TrainingError, UsageError
-from diptych.evaluation.evaluate import score_language, score_predictions
+from diptych.evaluation.evaluate import score_language
 from diptych.evaluation.intervals import Scores
+from diptych.evaluation.judges import judge_of
 from diptych.finetuning import Finetuned, finetune_recipe
 from diptych.installed import PACKAGES
 from diptych.ledger import Ledger
@@ -26,9 +27,7 @@ from diptych.pretraining import Pretrained, make_tokens, pretrain_recipe
 from diptych.recipe import Recipe, build
 from diptych.remote import Service
 from diptych.running import load_model, pass_on_interrupt
-from diptych.tasks import PRETRAINING, task_class
-from diptych.tasks.classification import UNSEEN_LABEL
-from diptych.tasks.tables import read_labelled
+from diptych.tasks import PRETRAINING, task_class, task_of_net
 from diptych.text.corpus import Corpus
 from diptych.training.progress import Listener, Several, display
 
@@ -91,7 +90,7 @@ def finetune(base: str | Path, data: Any, *, task: str | None = None, verbose: b
     Two rows are enough to run; what they cannot tell is said by `finetuned`, the attribute with outcome and scores (for plain
     sentences `pretrained`, since that is what it is).
     """
-    name = task or ("classification" if _is_table(data) else panel_task(base))
+    name = task or guess_task(data) or panel_task(base)
     if name in PRETRAINING:
         return pretrain(base, data, task=name, verbose=verbose, **settings)
     named, source = _named_files(data)
@@ -144,8 +143,8 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
     """The scores of a model on data that it was not trained on, each with its 95 % interval.
 
     Args:
-        task: a task on text, or "classification"; None for what the model's head does.
-        data: text for a language model, a table with labels for a classifier.
+        task: a task on text, "classification" or "tagging"; None for what the model's head does.
+        data: text for a language model, examples with their answers for any other.
         settings: fields of the task, for example `text="review", label="stars"`.
 
     Returns:
@@ -158,7 +157,8 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
     found = model if isinstance(model, Model) else load_model(model)
     name = task or task_of(found)
     ledger = Ledger()
-    scores = _score_table(found, data, ledger, settings) if name == "classification" else _score_text(found, name, data, ledger, settings)
+    score = _score_text if name in PRETRAINING else _score_examples
+    scores = score(found, name, data, ledger, settings)
     scores.ledger = ledger
     return scores
 
@@ -187,6 +187,19 @@ def run(recipe: Recipe | Mapping[str, Any], source: Any = None, **options: Any) 
     return carry_out(checked, source, **options)
 
 
+def guess_task(data: Any) -> str | None:
+    """The downstream task that examples look like: tags by their columns, labels of a table; None for running text."""
+    if not _is_table(data):
+        return None
+    if isinstance(data, str | Path) and Path(data).suffix.lower() in TAGGED_FILES:
+        return "tagging"
+    first = data[0] if isinstance(data, list | tuple) and data else None
+    if isinstance(first, Mapping) and "text" in first and {"spans", "entities"} & set(first):
+        return "tagging"
+    is_pair = isinstance(first, tuple) and len(first) == 2
+    return "tagging" if is_pair and isinstance(first[1], list | tuple) else "classification"
+
+
 def panel_task(base: str | Path) -> str:
     """The pretraining task that suits a base: next words for a decoder, masked words for an encoder, both for a hybrid, damaged
     texts for the two together."""
@@ -197,9 +210,8 @@ def panel_task(base: str | Path) -> str:
 
 def task_of(model: Model) -> str:
     """The task that a model's head was trained for."""
-    if "classes" in model.net.heads:
-        return "classification"
-    return _task_for(model.config)
+    found = task_of_net(model.net)
+    return _task_for(model.config) if found is None else found.name
 
 
 def _task_for(config: ModelConfig) -> str:
@@ -210,16 +222,15 @@ def _task_for(config: ModelConfig) -> str:
     return "causal-lm" if config.is_causal else "masked-lm"
 
 
-def _score_table(model: Model, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
-    if "classes" not in model.net.heads:
+def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
+    trained = task_of_net(model.net)
+    if trained is None or trained.name != name:
         raise UsageError("E609")
-    rows, _columns = read_labelled(data, ledger, **settings)
-    inputs: list[Any] = [row.texts[0] if len(row.texts) == 1 else row.texts for row in rows]
-    predicted = [prediction.label for prediction in model.predictions(inputs, ledger)]
-    for row in rows:
-        if row.label not in model.config.labels:
-            ledger.add("labels", UNSEEN_LABEL, total=len(rows), where=row.where)
-    return score_predictions([row.label or "" for row in rows], predicted, model.config.labels)
+    task = type(trained)(task_class(name).Settings(**settings), *([model.config.labels] if model.config.labels else []))
+    rows, _found = task.read(data, ledger)
+    answers = list(model.predictions(task.inputs(rows), ledger))
+    task.examples(rows, model.tokenizer, model.config.context_length, ledger)
+    return judge_of(name).scores(task, rows, answers)
 
 
 def _score_text(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
@@ -287,6 +298,10 @@ def _named_files(data: Any) -> tuple[str | list[str] | None, Any]:
     if isinstance(data, list | tuple) and data and all(isinstance(item, Path) for item in data):
         return [str(item) for item in data], None
     return None, data
+
+
+TAGGED_FILES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes", ".bmes")
+"""Endings of files that hold a token and its tag on each line."""
 
 
 def _is_table(data: Any) -> bool:

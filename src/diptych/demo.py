@@ -29,7 +29,7 @@ from diptych.recipe import Recipe, build
 from diptych.report.report import ReportData, TableRow, write_report
 from diptych.report.terminal import print_table
 from diptych.running import next_steps
-from diptych.tasks.tables import Columns, LabelledRow, drop_duplicates, split_rows
+from diptych.tasks.tables import LabelledRow, drop_duplicates, split_rows
 from diptych.text.corpus import read_table
 from diptych.training.progress import Event, Lines, display
 
@@ -233,7 +233,7 @@ def _chinese(out: Path, minutes: float, ledger: Ledger) -> tuple[list[System], F
 
 def _on_parts(recipe: Recipe, train: list[LabelledRow], test: list[LabelledRow], *, with_baselines: bool) -> Finetuned:
     """Fine-tune on rows that are split already."""
-    parts = Parts(train, [], test, Columns("text", "label"), is_split=False)
+    parts = Parts(train, [], test, {"text": "text", "label": "label"}, is_split=False)
     with closing(_Brief()) as show:
         done = finetune_parts(recipe, parts, Ledger(), listener=show, overwrite=True, with_baselines=with_baselines)
     return _unless_interrupted(done)

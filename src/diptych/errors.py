@@ -154,6 +154,30 @@ CATALOGUE: dict[str, Message] = {
         mark('{name}: the column "{column}" cannot be both the text and the label.'),
         mark("Name two columns with --set task.text=… and --set task.label=…"),
     ),
+    "E141": Message(
+        mark("{where}: {tag} is no tag of a known scheme (IOB1, BIO, BIOES, BILOU, BMES)."),
+        mark("Write O, B-NAME, I-NAME and so on; for parts of speech no token of the file may look like one."),
+    ),
+    "E142": Message(
+        mark("None of the {count} texts has a marked stretch: there is nothing to learn."),
+        mark("Check the column of the tags, or name the format with --set task.form=columns (or words, spans)."),
+    ),
+    "E143": Message(
+        mark("{where}: too few columns in {line!r}."),
+        mark("A column file holds a token and its tag on each line, and an empty line after each sentence."),
+    ),
+    "E144": Message(
+        mark("{where}: no text with spans in the columns {columns}."),
+        mark('Give "text" and "spans" (start, end, label), or "tokens" and "tags".'),
+    ),
+    "E145": Message(
+        mark("{where}: {item} is no span."),
+        mark("A span is [start, end, label] or {{start, end, label}}, in characters, and lies within its text."),
+    ),
+    "E146": Message(
+        mark("{where}: {tokens} tokens and {tags} tags."),
+        mark("Give one tag for each token."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),

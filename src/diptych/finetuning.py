@@ -4,7 +4,6 @@ table -> columns -> duplicates and splits -> head on a model -> loop with early 
 """
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,8 +12,9 @@ from typing import Any
 
 from diptych import runtime
 from diptych.errors import RecipeError
-from diptych.evaluation.evaluate import Comparison, compare
+from diptych.evaluation.evaluate import Comparison
 from diptych.evaluation.intervals import Scores
+from diptych.evaluation.judges import judge_of, run_judge
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.model import Model
@@ -40,7 +40,7 @@ from diptych.running import (
     write_run,
 )
 from diptych.tasks import task_class
-from diptych.tasks.tables import Columns, LabelledRow, digest, drop_duplicates, read_labelled, split_rows
+from diptych.tasks.tables import digest, drop_duplicates, split_rows
 from diptych.text.tokenizer import Tokenizer
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
@@ -54,10 +54,11 @@ DEV_SHARE, TEST_SHARE = 0.1, 0.2
 class Parts:
     """A table in its three parts; dev and test are empty where there are too few rows for them."""
 
-    train: list[LabelledRow]
-    dev: list[LabelledRow]
-    test: list[LabelledRow]
-    columns: Columns
+    train: list[Any]
+    dev: list[Any]
+    test: list[Any]
+    found: dict[str, str | None]
+    """What was found in the table: its columns, its format."""
     is_split: bool = True
     """False where nothing was to be held out; then it is no lack of rows that leaves dev and test empty."""
 
@@ -135,9 +136,10 @@ def finetune_parts(
     journal = [Journal(workspace.journal)] if workspace and ranks.is_first else []
     tell = Several([show, *journal] if ranks.is_first else [])
     try:
-        found = _("{text} is the text, {label} the label; {train:,} rows to train, {dev:,} to stop by, {test:,} to test")
+        text = _("read as {found}; {train:,} rows to train, {dev:,} to stop by, {test:,} to test")
+        found = ", ".join(f"{name} = {value}" for name, value in parts.found.items() if value is not None)
         counts = {"train": len(parts.train), "dev": len(parts.dev), "test": len(parts.test)}
-        tell.tell({"kind": "stage", "text": found.format(text=parts.columns.text, label=parts.columns.label, **counts)})
+        tell.tell({"kind": "stage", "text": text.format(found=found, **counts)})
         return _train(recipe, task, parts, start, workspace, ledger, tell, resume=begun.resume, with_baselines=with_baselines)
     finally:
         for each in journal:
@@ -149,24 +151,23 @@ def finetune_parts(
 def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = True) -> Parts:
     """The rows to train on, to stop by and to test on: the tables that the recipe names, or fair shares of one."""
     settings, seed = recipe.task, recipe.train.seed
+    task = task_class(settings.name)(settings)
     source = settings.data if source is None else source
     if source is None:
         raise RecipeError("E405", where=_("the recipe"), key="task.data")
     if source is settings.data and not isinstance(source, str):
         source = [Path(name) for name in source]
-    names = {"text": settings.text, "pair": settings.pair, "label": settings.label, "group": settings.group}
-    rows, columns = read_labelled(source, ledger, empty_labels=settings.empty_labels, **names)
+    rows, found = task.read(source, ledger)
     if settings.duplicates == "drop":
         rows = drop_duplicates(rows, ledger)
-    named = {"text": columns.text, "pair": columns.pair, "label": columns.label, "empty_labels": settings.empty_labels}
-    test: list[LabelledRow] = []
-    dev: list[LabelledRow] = []
+    test: list[Any] = []
+    dev: list[Any] = []
     if settings.test is not None:
-        test, _columns = read_labelled(settings.test, Ledger(), **named)
+        test, _found = task.read(settings.test, Ledger(), found)
     elif hold_out:
         rows, test = split_rows(rows, TEST_SHARE, seed, "test")
     if settings.dev is not None:
-        dev, _columns = read_labelled(settings.dev, Ledger(), **named)
+        dev, _found = task.read(settings.dev, Ledger(), found)
     elif hold_out:
         rows, dev = split_rows(rows, DEV_SHARE, seed, "dev")
     known = {row.texts for row in rows}
@@ -174,7 +175,7 @@ def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = 
     ledger.add("split", "test rows whose text is trained on as well: the scores flatter", len(leaked), total=len(test))
     for what, part in ((mark("rows for training"), rows), (mark("rows for stopping"), dev), (mark("rows for testing"), test)):
         ledger.add("split", what, len(part))
-    return Parts(rows, dev, test, columns, is_split=hold_out)
+    return Parts(rows, dev, test, found, is_split=hold_out)
 
 
 def _start(recipe: Recipe, parts: Parts, task: Any, begun: Beginning, ledger: Ledger) -> Model:
@@ -234,10 +235,10 @@ def _train(
     if not here().is_first:
         return Finetuned(model, outcome, ledger=ledger)
     comparison = _test(model, task, parts, outcome, ledger, with_baselines=with_baselines) if parts.test else None
-    caveats = _caveats(recipe, parts, comparison)
+    caveats = [*_caveats(recipe, parts), *judge_of(task.name).caveats(task, parts.train, comparison)]
     for caveat in caveats:
         tell.tell({"kind": "stage", "text": caveat})
-    report = _keep(recipe, parts, model, outcome, comparison, caveats, ledger, workspace) if workspace else None
+    report = _keep(recipe, task, parts, model, outcome, comparison, caveats, ledger, workspace) if workspace else None
     if report is not None and workspace is not None:
         tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(workspace.out))}"})
     return Finetuned(model, outcome, comparison, ledger, report, caveats)
@@ -245,7 +246,7 @@ def _train(
 
 def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledger, *, with_baselines: bool) -> Comparison:
     """The test set, once, beside what a word count makes of it."""
-    inputs = [row.texts[0] if len(row.texts) == 1 else row.texts for row in parts.test]
+    inputs = task.inputs(parts.test)
     start = time.perf_counter()
     predictions = list(task.predict(model.net, model.tokenizer, inputs))
     milliseconds = 1000 * (time.perf_counter() - start) / max(1, len(inputs))
@@ -253,13 +254,14 @@ def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledge
     task.examples(parts.test, model.tokenizer, model.config.context_length, own)
     _merge_as(mark("test"), own, ledger)
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.net.parameters())
-    return compare(
+    return run_judge(
+        judge_of(task.name),
+        task,
         mark("fine-tuned"),
         predictions,
         milliseconds,
         parts.train,
         parts.test,
-        task.labels,
         seconds=outcome.seconds,
         size_bytes=size,
         with_baselines=with_baselines,
@@ -272,7 +274,7 @@ def _merge_as(stage: str, own: Ledger, ledger: Ledger) -> None:
         ledger.add(stage, what, entry.count, total=entry.total, where=next(iter(entry.examples), None))
 
 
-def _caveats(recipe: Recipe, parts: Parts, comparison: Comparison | None) -> list[str]:
+def _caveats(recipe: Recipe, parts: Parts) -> list[str]:
     """What the scores cannot tell."""
     caveats = []
     if not parts.test and parts.is_split:
@@ -282,19 +284,12 @@ def _caveats(recipe: Recipe, parts: Parts, comparison: Comparison | None) -> lis
         caveats.append(_("Nothing was held out to test on: how good these predictions are has to be seen on other texts."))
     if not parts.dev and parts.is_split and recipe.train.evaluations:
         caveats.append(_("Too few rows to stop by: it was trained to the end of the budget."))
-    if comparison is not None and len(set(comparison.main.predicted)) == 1 and len(set(comparison.gold)) > 1:
-        text = _("It predicts one class only ({label}): it has learnt nothing. Try a lower learning rate or more epochs.")
-        caveats.append(text.format(label=comparison.main.predicted[0]))
-    counts = Counter(row.label for row in parts.train)
-    most, least = max(counts.values()), min(counts.values())
-    if most > 10 * least:
-        text = _("The classes are uneven ({most:,} to {least:,} rows): look at macro-F1, not at accuracy.")
-        caveats.append(text.format(most=most, least=least))
     return caveats
 
 
 def _keep(
     recipe: Recipe,
+    task: Any,
     parts: Parts,
     model: Model,
     outcome: Outcome,
@@ -309,7 +304,7 @@ def _keep(
         "seed": recipe.train.seed,
         "tokenizer": model.tokenizer.fingerprint(),
         "parent": recipe.model.base,
-        "columns": {"text": parts.columns.text, "pair": parts.columns.pair, "label": parts.columns.label},
+        "columns": parts.found,
         "scores": {name: each.to_json() for name, each in scores.items()},
     }
     write_run(workspace, model, ledger, facts)
@@ -338,9 +333,9 @@ def _keep(
     )
     card = CardData(
         name=workspace.out.name,
-        what=_("A text classifier that was fine-tuned with Diptych: {labels}.").format(labels=", ".join(model.config.labels[:20])),
+        what=judge_of(task.name).about(task),
         languages=languages_of(row.texts[0] for row in parts.train),
-        task="text-classification",
+        task=judge_of(task.name).pipeline,
         data=[_("{n:,} rows").format(n=len(parts.train))],
         scores=scores,
         cost=cost,

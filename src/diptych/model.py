@@ -21,7 +21,8 @@ from diptych.models.adapter_folder import write_adapter
 from diptych.models.families import FAMILIES
 from diptych.models.folder import atomic_folder, write_model
 from diptych.models.packed import Packed
-from diptych.tasks.task import Prediction, ask
+from diptych.tasks import task_of_net
+from diptych.tasks.task import ask
 from diptych.text.chat_template import Messages, chat_ids
 from diptych.text.tokenizer import Tokenizer
 
@@ -183,23 +184,24 @@ class Model:
         ahead = 1 if self.config.is_hybrid else 0
         return [self._candidates(packed, place - ahead, top) for place, token in enumerate(framed) if token == mask]
 
-    def predict(self, texts: str | Iterable[str | tuple[str, str]]) -> list[Prediction]:
-        """The label of each text (or pair) with its probability, in the order given.
+    def predict(self, inputs: Any) -> list[Any]:
+        """What the model's head says of each input, in the order given: a label, the stretches of a text.
+
+        Args:
+            inputs: a text, or several; pairs of texts where the model judges pairs.
 
         Raises:
-            UsageError E609: this model has no classes.
+            UsageError E609: this model has no head that answers.
         """
-        return list(self.predictions([texts] if isinstance(texts, str) else texts))
+        return list(self.predictions([inputs] if isinstance(inputs, str) else inputs))
 
-    def predictions(self, texts: Iterable[str | tuple[str, str]], ledger: Ledger | None = None) -> Iterator[Prediction]:
-        """The same as `predict`, one by one, for more texts than fit in memory; the ledger counts what was cut."""
-        from diptych.tasks.classification import Classification, ClassificationSettings
-
-        if "classes" not in self.net.heads:
+    def predictions(self, inputs: Iterable[Any], ledger: Ledger | None = None) -> Iterator[Any]:
+        """The same as `predict`, one by one, for more inputs than fit in memory; the ledger counts what was cut."""
+        task = task_of_net(self.net)
+        if task is None:
             raise UsageError("E609")
-        task = Classification(ClassificationSettings(), self.config.labels)
         self.net.eval()
-        yield from task.predict(self.net, self.tokenizer, texts, ledger)
+        yield from task.predict(self.net, self.tokenizer, inputs, ledger)
 
     def embed(self, texts: str | Sequence[str], ledger: Ledger | None = None) -> Tensor:
         """One vector a text, the mean of its tokens' last vectors: [B, D]. The ledger counts what was cut."""

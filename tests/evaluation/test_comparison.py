@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from diptych.evaluation.evaluate import Comparison, System, compare, score_predictions
+from diptych.evaluation.evaluate import Comparison, System, score_predictions
+from diptych.evaluation.judges import judge_of, run_judge
 from diptych.evaluation.metrics import confusion
+from diptych.tasks.classification import Classification, ClassificationSettings
 from diptych.tasks.tables import LabelledRow
 from diptych.tasks.task import Prediction
 
 LABELS = ("bad", "好")
+
+
+def compare(name, answers, milliseconds, train, test, labels, **options) -> Comparison:
+    task = Classification(ClassificationSettings(), labels)
+    return run_judge(judge_of("classification"), task, name, answers, milliseconds, train, test, **options)
 
 
 def system(name: str, gold: list[str], right: np.ndarray) -> System:

@@ -85,7 +85,10 @@ def finetune(
     if _is_recipe(source):
         parts = {"task": {"name": task}} if task else {}
     else:
-        parts = {"task": {"name": task or "classification"} if task or not _names_task(sets) else {}}
+        from diptych.api import guess_task
+
+        guess = (source and guess_task(source)) or "classification"
+        parts = {"task": {"name": task or guess} if task or not _names_task(sets) else {}}
         if source is not None:
             parts["task"]["data"] = source
     for name, value in (("text", text), ("label", label)):

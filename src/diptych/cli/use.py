@@ -72,7 +72,7 @@ def predict(
     out: Annotated[str | None, typer.Option(help="Write JSON lines to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The label of each text with its probability, in their order."""
+    """What the model says of each text, in their order: its label, or the stretches that it marks."""
     from diptych import api, runtime
     from diptych.ledger import Ledger
 
@@ -80,13 +80,13 @@ def predict(
     ledger = Ledger()
     inputs, again = tee(_inputs(texts, file, column, _pair_column(found.folder), ledger))
     pairs = zip(again, found.predictions(inputs, ledger), strict=True)
-    rows = ({"text": text, "label": each.label, "probability": round(each.probability, 6)} for text, each in pairs)
     if out is not None:
-        count = runtime.write_lines(out, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        lines = (json.dumps({"text": text, **each.to_json()}, ensure_ascii=False) + "\n" for text, each in pairs)
+        count = runtime.write_lines(out, lines)
         print(_("{count:,} predictions written to {out}").format(count=count, out=out))
     else:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False) if as_json else f"{row['label']}\t{row['probability']:.4f}\t{row['text']}")
+        for text, each in pairs:
+            print(json.dumps({"text": text, **each.to_json()}, ensure_ascii=False) if as_json else f"{each}\t{text}")
     _print_ledger(ledger)
 
 
@@ -101,10 +101,11 @@ def evaluate(
     """Scores on data that the model was not trained on, with 95 % intervals."""
     from diptych import api
     from diptych.report.terminal import print_table
+    from diptych.tasks import PRETRAINING
 
     found = api.load(model)
     name = task or api.task_of(found)
-    columns = {"text": text, "label": label} if name == "classification" else {"column": text}
+    columns = {"column": text} if name in PRETRAINING else {"text": text, "label": label} if name == "classification" else {}
     scores = api.evaluate(found, name, data, **{key: value for key, value in columns.items() if value is not None})
     if as_json:
         print(json.dumps(scores.to_json(), ensure_ascii=False))

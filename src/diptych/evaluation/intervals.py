@@ -5,7 +5,7 @@ same bootstrap and a hundred times faster.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,6 +59,44 @@ class Scores(dict[str, Score]):
     def from_json(cls, data: Mapping[str, Mapping]) -> "Scores":
         blank: dict[str, Any] = {"value": math.nan, "low": -math.inf, "high": math.inf}
         return cls(Score(**{**row, **{key: blank[key] for key, value in row.items() if value is None}}) for row in data.values())
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a score is made of: some counts of each example, and how their sums over a set of examples make its value.
+
+    Accuracy is (right, 1), span F1 is (hits, found, gold), BLEU has its n-grams and lengths. Two systems that judged the same
+    examples are compared by resampling these examples for both at once.
+    """
+
+    name: str
+    rows_NS: np.ndarray
+    value: Callable[[np.ndarray], np.ndarray]
+    """[..., S] sums -> [...] values."""
+
+    def score(self, *, seed: int = 0) -> Score:
+        """The value over all examples, with its interval."""
+        value = float(self.value(self.rows_NS.sum(0, dtype=float))) if len(self.rows_NS) else math.nan
+        return _score(self.name, value, self.value(_resampled_sums(self.rows_NS, seed)), len(self.rows_NS))
+
+    def less(self, other: "Counts", *, seed: int = 0) -> Score:
+        """This score less another one of the same examples, with the interval of the paired difference."""
+        assert len(self.rows_NS) == len(other.rows_NS)
+        value = self.value(self.rows_NS.sum(0, dtype=float)) - other.value(other.rows_NS.sum(0, dtype=float))
+        samples = self.value(_resampled_sums(self.rows_NS, seed)) - other.value(_resampled_sums(other.rows_NS, seed))
+        return _score("difference", float(value), samples, len(self.rows_NS))
+
+
+def mean_of(name: str, values_N: np.ndarray) -> Counts:
+    """The mean of one number for each example."""
+    rows = np.stack([np.asarray(values_N, dtype=float), np.ones(len(values_N))], axis=1)
+    return Counts(name, rows, lambda sums: sums[..., 0] / np.maximum(1, sums[..., 1]))
+
+
+def f1_of(name: str, hits_N: np.ndarray, found_N: np.ndarray, gold_N: np.ndarray) -> Counts:
+    """Micro-averaged F1: 2 hits / (found + gold)."""
+    rows = np.stack([np.asarray(hits_N, dtype=float), np.asarray(found_N, dtype=float) + np.asarray(gold_N, dtype=float)], axis=1)
+    return Counts(name, rows, lambda sums: np.divide(2 * sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:-1]), where=sums[..., 1] > 0))
 
 
 def ratio_score(name: str, totals: np.ndarray, counts: np.ndarray, *, seed: int = 0) -> Score:
@@ -131,6 +169,19 @@ def _ratio_samples(totals: np.ndarray, counts: np.ndarray, seed: int) -> np.ndar
         below = counts[rows].sum(1)
         values[start:stop] = np.divide(totals[rows].sum(1), below, out=np.full(stop - start, math.nan), where=below > 0)
     return values
+
+
+def _resampled_sums(rows_NS: np.ndarray, seed: int) -> np.ndarray:
+    """The sums over `RESAMPLES` samples of as many examples, drawn with replacement: [R, S]. The same seed draws the same."""
+    size = len(rows_NS)
+    if not size:
+        return np.zeros((RESAMPLES, rows_NS.shape[1]))
+    draw = stream(seed, "bootstrap")
+    sums = np.empty((RESAMPLES, rows_NS.shape[1]))
+    rows = rows_NS.astype(float)
+    for number in range(RESAMPLES):
+        sums[number] = np.bincount(draw.integers(0, size, size), minlength=size) @ rows
+    return sums
 
 
 def _score(name: str, value: float, samples: np.ndarray, n: int) -> Score:

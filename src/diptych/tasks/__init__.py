@@ -13,9 +13,20 @@ TASKS = {
     "prefix-lm": "diptych.tasks.prefix_lm:PrefixLM",
     "denoising": "diptych.tasks.denoising:Denoising",
     "classification": "diptych.tasks.classification:Classification",
+    "tagging": "diptych.tasks.tagging:Tagging",
 }
 PRETRAINING = ("causal-lm", "masked-lm", "hybrid-lm", "prefix-lm", "denoising")
 """Tasks that learn from running text; the others learn from tables of examples."""
+
+
+HEADS = {"classes": "classification", "tags": "tagging"}
+"""Which task a network with this head was trained for."""
+
+
+def task_of_net(net: Any) -> Any:
+    """The downstream task that a network's head answers, ready to predict; None where it has no such head."""
+    name = next((HEADS[head] for head in HEADS if head in net.heads), None)
+    return None if name is None else task_class(name).of(net)
 
 
 def task_class(name: str) -> Any:

@@ -2,22 +2,20 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from diptych.config import Settings
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.models.packed import Packed
-from diptych.tasks.tables import LabelledRow
-from diptych.tasks.task import Batch, HeadTask, Loss, Outputs, Place, Prediction, Targets, Term, ask
+from diptych.tasks.tables import LabelledRow, read_labelled
+from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Loss, Outputs, Place, Prediction, Targets, Term, ask
 from diptych.text.tokenizer import Tokenizer
 
 MOST_NUMBERS = 20
@@ -25,26 +23,14 @@ MOST_NUMBERS = 20
 UNSEEN_LABEL = mark("rows whose label was not seen in training: they cannot be predicted right")
 
 
-class ClassificationSettings(Settings):
+class ClassificationSettings(ExampleSettings):
     """`task: {name: classification, data: reviews.csv, text: review, label: stars}`"""
 
     name: Literal["classification"] = "classification"
-    data: str | list[str] | None = None
-    """The table to learn from; None when it is handed over in Python."""
-    dev: str | None = None
-    """A table to stop by; None holds out a tenth of `data`."""
-    test: str | None = None
-    """A table to judge by; None holds out a fifth of `data`."""
     text: str | None = None
     pair: str | None = None
     label: str | None = None
-    group: str | None = None
-    """Rows of one group (a customer, a patient) stay on one side of every split."""
     empty_labels: Literal["error", "drop"] = "error"
-    duplicates: Literal["drop", "keep"] = "drop"
-    """Texts that occur again are dropped, and texts with several labels are dropped altogether."""
-    max_length: int | None = Field(default=None, ge=8)
-    """Tokens per text; None is the model's context length."""
 
 
 @dataclass
@@ -75,6 +61,21 @@ class Classification(HeadTask):
     def __init__(self, settings: ClassificationSettings, labels: Sequence[str] = ()) -> None:
         super().__init__(settings)
         self.labels = tuple(labels)
+
+    @classmethod
+    def of(cls, net: Any) -> "Classification":
+        """The task that a network was trained for."""
+        return cls(ClassificationSettings(), net.config.labels)
+
+    def read(
+        self, source: Any, ledger: Ledger, found: Mapping[str, str | None] | None = None
+    ) -> tuple[list[LabelledRow], dict[str, str | None]]:
+        names = found or {name: getattr(self.settings, name) for name in ("text", "pair", "label", "group")}
+        rows, columns = read_labelled(source, ledger, empty_labels=self.settings.empty_labels, **names)
+        return rows, {"text": columns.text, "pair": columns.pair, "label": columns.label}
+
+    def inputs(self, rows: Sequence[LabelledRow]) -> list[str | tuple[str, ...]]:
+        return [row.texts[0] if len(row.texts) == 1 else row.texts for row in rows]
 
     def prepare(self, net: Any, seed: int) -> None:
         net.ensure_head("classes", labels=self.labels, seed=seed)

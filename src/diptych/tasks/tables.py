@@ -9,13 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diptych.config import nearest
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.streams import seed_for
+from diptych.tasks.task import Row as TaskRow
 from diptych.text.corpus import Document, Row, read_table
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "body", "message", "title", "正文", "文本", "内容", "评论", "句子")
@@ -41,6 +42,14 @@ class LabelledRow:
     label: str | None
     where: str
     group: str | None = None
+
+    @property
+    def gold(self) -> str | None:
+        return self.label
+
+    @property
+    def stratum(self) -> str | None:
+        return self.label
 
 
 def read_labelled(
@@ -110,12 +119,15 @@ def choose_columns(rows: Sequence[Row], name: str, *, text: str | None, pair: st
     return Columns(text, label, pair)
 
 
-def drop_duplicates(rows: Sequence[LabelledRow], ledger: Ledger) -> list[LabelledRow]:
-    """Each text once, and none that was given two labels: it would teach both and test neither."""
-    labels: dict[int, set[str | None]] = defaultdict(set)
+R = TypeVar("R", bound=TaskRow)
+
+
+def drop_duplicates(rows: Sequence[R], ledger: Ledger) -> list[R]:
+    """Each text once, and none that was given two answers: it would teach both and test neither."""
+    labels: dict[int, set[Any]] = defaultdict(set)
     prints = [_fingerprint(row) for row in rows]
     for row, key in zip(rows, prints, strict=True):
-        labels[key].add(row.label)
+        labels[key].add(row.gold)
     kept, seen = [], set()
     for row, key in zip(rows, prints, strict=True):
         if len(labels[key]) > 1:
@@ -129,16 +141,16 @@ def drop_duplicates(rows: Sequence[LabelledRow], ledger: Ledger) -> list[Labelle
     return kept
 
 
-def split_rows(rows: Sequence[LabelledRow], share: float, seed: int, purpose: str) -> tuple[list[LabelledRow], list[LabelledRow]]:
+def split_rows(rows: Sequence[R], share: float, seed: int, purpose: str) -> tuple[list[R], list[R]]:
     """(the rest, a `share` held out), each label in its proportion; rows of one group or one text stay together.
 
     With so few rows that a label would be missing from either side, the held-out part is empty.
     """
-    units: dict[tuple[str | None, Any], list[LabelledRow]] = defaultdict(list)
+    units: dict[tuple[str | None, Any], list[R]] = defaultdict(list)
     first_label: dict[int, str | None] = {}
     for row in rows:
         text = _fingerprint(row)
-        units[(None, row.group) if row.group is not None else (first_label.setdefault(text, row.label), text)].append(row)
+        units[(None, row.group) if row.group is not None else (first_label.setdefault(text, row.stratum), text)].append(row)
     by_label: dict[str | None, list[tuple[str | None, Any]]] = defaultdict(list)
     for key in units:
         by_label[key[0]].append(key)
@@ -149,17 +161,17 @@ def split_rows(rows: Sequence[LabelledRow], share: float, seed: int, purpose: st
         ordered = sorted(keys, key=lambda key: seed_for(seed, purpose, str(key[1])))
         held_keys.update(ordered[: round(len(ordered) * share)])
     held = [row for key, unit in units.items() if key in held_keys for row in unit]
-    labels = Counter(row.label for row in rows)
-    if len({row.label for row in held}) < min(2, len(labels)):
+    labels = Counter(row.stratum for row in rows)
+    if len({row.stratum for row in held}) < min(2, len(labels)):
         return list(rows), []
     return [row for key, unit in units.items() if key not in held_keys for row in unit], held
 
 
-def digest(rows: Sequence[LabelledRow]) -> str:
+def digest(rows: Sequence[TaskRow]) -> str:
     """What tells these rows, in this order, from any others."""
     state = hashlib.blake2b(digest_size=16)
     for row in rows:
-        state.update(repr((row.texts, row.label)).encode("utf-8", "surrogatepass"))
+        state.update(repr((row.texts, row.gold)).encode("utf-8", "surrogatepass"))
     return state.hexdigest()
 
 
@@ -192,7 +204,7 @@ def _is_number(text: str) -> bool:
     return text.strip().lstrip("+-").replace(".", "", 1).isdigit()
 
 
-def _fingerprint(row: LabelledRow) -> int:
+def _fingerprint(row: TaskRow) -> int:
     # White space is folded, and a control character such as \x1f is white space; this stands between texts alone.
     return Document(" \0 ".join(row.texts), row.where, {}).fingerprint
 

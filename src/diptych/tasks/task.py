@@ -10,7 +10,7 @@ Most tasks ask a head for one answer out of many at certain places of the text: 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -180,6 +180,12 @@ class Prediction:
     probability: float
     probabilities: Mapping[str, float] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        return {"label": self.label, "probability": round(self.probability, 6)}
+
+    def __str__(self) -> str:
+        return f"{self.label}\t{self.probability:.4f}"
+
 
 class Task(Protocol):
     """What is learnt. See `HeadTask` for the common case."""
@@ -219,11 +225,50 @@ class Task(Protocol):
         ...
 
 
-class Downstream(Task, Protocol):
-    """A task whose answers people use: it predicts for new inputs as well."""
+class Row(Protocol):
+    """One example of a downstream task, as it was read."""
 
-    def predict(self, net: Any, tokenizer: Tokenizer, inputs: Iterable) -> Iterator[Prediction]:
-        """Answers for new inputs, in their order."""
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is given: rows with the same texts are the same question, which must not lie on both sides of a split."""
+        ...
+
+    @property
+    def gold(self) -> Any:
+        """What is asked for; None where it is not known."""
+        ...
+
+    @property
+    def stratum(self) -> str | None:
+        """What a split keeps in proportion: the label of a text, None where there is no such thing."""
+        ...
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def group(self) -> str | None: ...
+
+
+class Downstream(Task, Protocol):
+    """A task whose answers people use: it reads examples, and predicts for new inputs as well."""
+
+    panel: ClassVar[str]
+
+    def read(self, source: Any, ledger: Ledger, found: Mapping[str, str | None] | None = None) -> tuple[list[Any], dict[str, str | None]]:
+        """The rows of `source`, and what was found in it: the columns, the format.
+
+        Args:
+            found: what was found in the table that is trained on, so that another is read alike.
+        """
+        ...
+
+    def inputs(self, rows: Sequence[Any]) -> list[Any]:
+        """What `predict` is given for these rows: their questions without the answers."""
+        ...
+
+    def predict(self, net: Any, tokenizer: Tokenizer, inputs: Iterable, ledger: Ledger | None = None) -> Iterator[Any]:
+        """Answers for new inputs, in their order; the ledger counts what was cut."""
         ...
 
 
@@ -248,6 +293,23 @@ class Pretraining(Task, Protocol):
     def check(self, config: Any) -> None:
         """See that a network of this shape can be asked, before the text is read."""
         ...
+
+
+class ExampleSettings(Settings):
+    """What every task that learns from examples shares."""
+
+    data: str | list[str] | None = None
+    """The examples to learn from; None when they are handed over in Python."""
+    dev: str | None = None
+    """Examples to stop by; None holds out a tenth of `data`."""
+    test: str | None = None
+    """Examples to judge by; None holds out a fifth of `data`."""
+    group: str | None = None
+    """Examples of one group (a customer, a patient) stay on one side of every split."""
+    duplicates: Literal["drop", "keep"] = "drop"
+    """Texts that occur again are dropped, and texts with several answers are dropped altogether."""
+    max_length: int | None = Field(default=None, ge=8)
+    """Tokens per text; None is the model's context length."""
 
 
 class LanguageSettings(Settings):

@@ -67,8 +67,11 @@ class Source:
         return gzip.open(self.path) if self.is_gzip else self.path.open("rb")  # type: ignore[return-value]
 
 
-def find_sources(paths: Sequence[Path], ledger: Ledger) -> list[Source]:
+def find_sources(paths: Sequence[Path], ledger: Ledger, *, is_any_kind: bool = False) -> list[Source]:
     """The readable files below `paths`, each once, in the order of their names; the others are counted.
+
+    Args:
+        is_any_kind: take a file that is named whatever its ending: tagged text has no usual one.
 
     Raises:
         DataError E101: a path does not exist. E104: a file is of a kind that is not read. E110: an archive is damaged.
@@ -82,7 +85,7 @@ def find_sources(paths: Sequence[Path], ledger: Ledger) -> list[Source]:
         for file in [path] if is_named else _files_below(path, ledger):
             if (real := os.path.realpath(file)) not in seen:
                 seen.add(real)
-                found += _sources_of(file, str(file), ledger, is_named=is_named)
+                found += _sources_of(file, str(file), ledger, is_named=is_named, is_any_kind=is_any_kind)
     return found
 
 
@@ -273,7 +276,7 @@ def _files_below(folder: Path, ledger: Ledger) -> list[Path]:
     return sorted(found)
 
 
-def _sources_of(path: Path, name: str, ledger: Ledger, *, is_named: bool) -> list[Source]:
+def _sources_of(path: Path, name: str, ledger: Ledger, *, is_named: bool, is_any_kind: bool = False) -> list[Source]:
     lowered = path.name.lower()
     is_gzip = lowered.endswith(".gz")
     suffix = Path(lowered.removesuffix(".gz")).suffix
@@ -282,7 +285,7 @@ def _sources_of(path: Path, name: str, ledger: Ledger, *, is_named: bool) -> lis
         return []
     if suffix == ".zip":
         return _members(path, name, ledger, is_named=is_named)
-    if suffix in TEXT_SUFFIXES:
+    if suffix in TEXT_SUFFIXES or (is_named and is_any_kind):
         return [Source(path, name, suffix, is_gzip=is_gzip)]
     if is_named:
         raise DataError("E104", path=path, kinds=" ".join(TEXT_SUFFIXES))
