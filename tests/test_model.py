@@ -1,6 +1,5 @@
 """A model in a person's hands: what each question answers, beside the network asked directly, and what it refuses."""
 
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -350,19 +349,12 @@ def test_saving_over_its_own_folder_keeps_the_record_of_the_run_and_another_mode
     assert not (folder / "diptych").exists() and not (folder / "README.md").exists()
 
 
-def test_a_head_that_its_family_has_no_place_for_is_named_when_it_is_saved(tmp_path: Path) -> None:
-    model = make("modernbert")
-    model.net.ensure_head("nsp")
-    assert model.heads_not_kept() == ["nsp"]
-    with pytest.warns(UserWarning, match="nsp.*modernbert"):
-        model.save(tmp_path / "model")
-    assert "nsp" not in dt.load(tmp_path / "model").net.heads
-    bert = make("bert")
-    bert.net.ensure_head("nsp")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        bert.save(tmp_path / "bert")
-    assert bert.heads_not_kept() == [] and "nsp" in dt.load(tmp_path / "bert").net.heads
+def test_a_head_that_its_family_has_no_place_for_is_kept_all_the_same(tmp_path: Path) -> None:
+    for family in ("modernbert", "bert"):
+        model = make(family)
+        model.net.ensure_head("nsp")
+        model.save(tmp_path / family)
+        assert "nsp" in dt.load(tmp_path / family).net.heads
 
 
 def test_the_tokenizer_of_a_saved_model_opens_elsewhere(tmp_path: Path) -> None:

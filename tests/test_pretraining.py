@@ -298,15 +298,6 @@ def test_transformers_opens_what_we_pretrained_and_reads_the_text_alike(preset: 
         assert torch.allclose(ours.logits(ids), logits, atol=1e-5)
 
 
-def test_the_ledger_names_the_head_that_a_folder_has_no_place_for(corpus: Path, tmp_path: Path) -> None:
-    what = "heads that a folder of this family has no place for, not kept"
-    for preset, count in (("modernbert-tiny", 1), ("bert-tiny", 0)):
-        out = tmp_path / preset
-        done = pretrain_recipe(recipe(preset, "masked-lm", corpus, out), listener=Several([]))
-        assert "nsp" in done.model.net.heads and done.ledger.count("model", what) == count
-        assert (what in (out / "diptych/ledger.json").read_text(encoding="utf-8")) == bool(count)
-
-
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT for one process")
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_ends_a_call_in_python_after_the_run_is_saved(

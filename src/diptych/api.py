@@ -193,7 +193,7 @@ def guess_task(data: Any) -> str | None:
         return None
     if isinstance(data, str | Path) and Path(data).suffix.lower() in TAGGED_FILES:
         return "tagging"
-    first = data[0] if isinstance(data, list | tuple) and data else None
+    first: Any = data[0] if isinstance(data, list | tuple) and data else None
     if isinstance(first, Mapping) and "text" in first and {"spans", "entities"} & set(first):
         return "tagging"
     is_pair = isinstance(first, tuple) and len(first) == 2

@@ -1,7 +1,6 @@
 """A model in a person's hands: a network and its tokenizer, and all that one can ask of them."""
 
 import shutil
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,7 @@ from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.streaming import TextStream
 from diptych.ledger import Ledger
-from diptych.messages import _
 from diptych.models.adapter_folder import write_adapter
-from diptych.models.families import FAMILIES
 from diptych.models.folder import atomic_folder, write_model
 from diptych.models.packed import Packed
 from diptych.tasks import task_of_net
@@ -237,7 +234,7 @@ class Model:
         """Write a Hugging Face folder with weights, config and tokenizer, whole or not at all.
 
         Over the folder that the model came from, its card and the record of its run (`diptych/`) stay; what another model
-        left there goes. A head that cannot be kept is named in a warning.
+        left there goes.
         """
         target = Path(folder)
         with atomic_folder(target) as part:
@@ -245,14 +242,7 @@ class Model:
             if self.folder is not None and self.folder.resolve() == target.resolve():
                 _keep_record(target, part)
         self.folder = target
-        if lost := self.heads_not_kept():
-            text = _("The head {heads} is not kept: a {family} folder has no place for it.")
-            warnings.warn(text.format(heads=", ".join(lost), family=self.config.family), stacklevel=2)
         return target
-
-    def heads_not_kept(self) -> list[str]:
-        """The heads that a folder of this family has no place for: they work now and are gone once it is loaded again."""
-        return [name for name in self.net.heads if name not in FAMILIES[self.config.family].heads]
 
     def write(self, folder: Path) -> None:
         """Write the model's files into an existing folder."""

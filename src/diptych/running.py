@@ -229,8 +229,6 @@ def command_of(recipe: Recipe, verb: str, source: Any) -> str:
 
 def write_run(workspace: Workspace, model: Model, ledger: Ledger, facts: dict[str, Any]) -> None:
     """Make the workspace a model: ledger, provenance, weights."""
-    for head in model.heads_not_kept():
-        ledger.add("model", "heads that a folder of this family has no place for, not kept", where=head)
     workspace.write_ledger(ledger)
     workspace.write_provenance(facts)
     workspace.finish(model.write)

@@ -1,6 +1,6 @@
 """Schemes of tags beside seqeval's rules written out, and spans from characters to tokens and back."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_the_best_path_is_the_best_of_all_that_are_allowed(length: int, seed: in
 
     def is_allowed(path: tuple[int, ...]) -> bool:
         names = ["O", *(tags[number] for number in path)]
-        return all(not now.startswith("I-") or before[2:] == now[2:] for before, now in zip(names, names[1:], strict=False))
+        return all(not now.startswith("I-") or before[2:] == now[2:] for before, now in pairwise(names))
 
     best = max(filter(is_allowed, product(range(len(tags)), repeat=length)), key=lambda p: sum(scores_TC[i, c] for i, c in enumerate(p)))
     assert tuple(best_path(scores_TC, tags)) == best

@@ -125,7 +125,7 @@ def best_path(log_chances_TC: np.ndarray, tags: Sequence[str]) -> np.ndarray:
 def spans_of_path(path_T: np.ndarray, chances_TC: np.ndarray, offsets: Sequence[tuple[int, int]], tags: Sequence[str]) -> list[Span]:
     """The stretches of a path of tags, in characters; the probability of one is that of its least sure token."""
     found = []
-    for first, last, label in spans_of_tags([tags[number] for number in path_T], ""):
+    for first, last, label in spans_of_tags([tags[int(number)] for number in path_T], ""):
         chance = min(float(chances_TC[place, path_T[place]]) for place in range(first, last))
         found.append(Span(offsets[first][0], offsets[last - 1][1], label, chance))
     return found
