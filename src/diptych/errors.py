@@ -163,7 +163,7 @@ CATALOGUE: dict[str, Message] = {
         mark("Check the column of the tags, or name the format with --set task.form=columns (or words, spans)."),
     ),
     "E143": Message(
-        mark("{where}: too few columns in {line!r}."),
+        mark("{where}: too few columns: {line}"),
         mark("A column file holds a token and its tag on each line, and an empty line after each sentence."),
     ),
     "E144": Message(
