@@ -19,7 +19,13 @@ from diptych.messages import _, mark
 
 Event = dict[str, Any]
 Style = Literal["auto", "bar", "lines", "json", "quiet"]
-TERMS = {"lm": mark("loss"), "classes": mark("loss"), "tags": mark("loss"), "nsp": mark("next-sentence loss"), "errors": mark("share of errors")}
+TERMS = {
+    "lm": mark("loss"),
+    "classes": mark("loss"),
+    "tags": mark("loss"),
+    "nsp": mark("next-sentence loss"),
+    "errors": mark("share of errors"),
+}
 """What people call the terms of an evaluation; one that is not here keeps its own name."""
 
 
