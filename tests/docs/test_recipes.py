@@ -39,6 +39,10 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
     (tmp_path / "tickets.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in tickets), encoding="utf-8")
     for part, chosen in (("train", tickets[:28]), ("dev", tickets[28:34]), ("test", tickets[34:])):
         (tmp_path / f"{part}.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in chosen), encoding="utf-8")
+    tagged = "Anna\tB-PER\nin\tO\nRome\tB-LOC\n\n王\tB-PER\n明\tI-PER\n在\tO\n北\tB-LOC\n京\tI-LOC\n\n"
+    (tmp_path / "train.conll").write_text(
+        "".join(tagged.replace("Rome", f"Rome{n}").replace("在", "在" * (n + 1)) for n in range(12)), encoding="utf-8"
+    )
     monkeypatch.chdir(tmp_path)
 
     def carry(name: str, *flags: str) -> Path:
@@ -57,8 +61,15 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
 
 def test_there_are_recipes_for_both_panels_and_both_kinds_of_task() -> None:
     loaded = [recipe.load(path) for path in RECIPES]
-    assert {each.task.name for each in loaded} == {*PRETRAINING, "classification"}
+    assert {each.task.name for each in loaded} == {*PRETRAINING, "classification", "tagging"}
     assert {"base", "preset"} == {"base" if each.model.base else "preset" for each in loaded}
+
+
+def test_the_tagger_runs_for_two_steps_and_marks(carry_out: Carry) -> None:
+    import diptych as dt
+
+    (answer,) = dt.load(carry_out("tagger")).predict(["王明在北京 🙂"])
+    assert answer.text == "王明在北京 🙂"
 
 
 @pytest.mark.parametrize("name", ["gpt-notes", "bert-zh", "bert-words", "hybrid", "prefix", "t5-spans", "bart-infilling"])
