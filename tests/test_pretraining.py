@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
 import diptych as dt
 from diptych.pretraining import Pretrained, pretrain_recipe
 from diptych.recipe import build, load
+from diptych.text.corpus import Corpus
 from diptych.training.progress import Several
 
 TINY = {"hidden_size": 32, "num_layers": 1, "head_size": 16, "context_length": 32}
@@ -314,3 +316,30 @@ def test_a_signal_ends_a_call_in_python_after_the_run_is_saved(
         dt.finetune("bert-tiny", rows, **common)
     monkeypatch.undo()
     assert dt.pretrain("gpt-tiny", corpus, **common, out=tmp_path / "out", resume=True).pretrained.outcome.steps == 6
+
+
+@pytest.mark.parametrize(("preset", "task"), [("gpt-tiny", "causal-lm"), ("bert-tiny", "masked-lm")])
+def test_a_budget_in_words_is_spent_and_models_are_kept_on_the_way(preset: str, task: str, corpus: Path, tmp_path: Path) -> None:
+    from diptych.text.words import word_list
+
+    told = recipe(preset, task, corpus, tmp_path / "model").to_dict()
+    told["train"] |= {"steps": None, "words": 400, "batch_size": 1}
+    told["run"]["snapshot_words"] = [100, 300, 9999]
+    done = pretrain_recipe(build(told), listener=Several([]))
+    # One step may go over the budget; what a word takes is known from the text.
+    texts = [document.text for document in Corpus(corpus)]
+    per_word = sum(len(done.model.tokenizer.encode(text)) + 1 for text in texts) / sum(len(word_list(text)) for text in texts)
+    assert done.outcome.tokens >= 400 * per_word * 0.8
+    kept = sorted(path.name for path in (tmp_path / "model/diptych/snapshots").iterdir())
+    assert kept == ["100-words", "300-words"]
+    early = dt.load(tmp_path / "model/diptych/snapshots/100-words")
+    assert early.config == done.model.config
+    assert not torch.equal(early.net.body.embedding.tokens.weight, done.model.net.body.embedding.tokens.weight)
+
+
+def test_keeping_models_on_the_way_changes_nothing(corpus: Path, tmp_path: Path) -> None:
+    told = recipe("gpt-tiny", "causal-lm", corpus, tmp_path / "plain").to_dict()
+    plain = pretrain_recipe(build(told), listener=Several([]))
+    told["run"] |= {"out": str(tmp_path / "kept"), "snapshot_words": [10, 200]}
+    kept = pretrain_recipe(build(told), listener=Several([]))
+    assert all(torch.equal(a, b) for a, b in zip(plain.model.net.parameters(), kept.model.net.parameters(), strict=True))

@@ -12,7 +12,7 @@ from diptych import recipe as recipes
 from diptych.config import to_yaml
 from diptych.errors import RecipeError
 from diptych.recipe import PARTS, build, load, schema
-from diptych.tasks import TASKS, task_class
+from diptych.tasks import PRETRAINING, TASKS, task_class
 
 SMALL = {"model": {"preset": "gpt-mini"}, "task": {"name": "causal-lm", "text": "notes/"}}
 SCHEMA = schema()
@@ -36,7 +36,8 @@ def right_recipes(draw: st.DrawFn) -> dict[str, Any]:
     language["clean"] = st.fixed_dictionaries({}, optional=clean)
     table = {"data": names, "text": names, "label": names, "empty_labels": st.sampled_from(["error", "drop"])}
     name = draw(st.sampled_from(sorted(TASKS)))
-    own = table if name == "classification" else language | ({"nsp": st.booleans()} if name == "masked-lm" else {})
+    examples = {"data": names, "group": names} if name != "classification" else table
+    own = language | ({"nsp": st.booleans()} if name == "masked-lm" else {}) if name in PRETRAINING else examples
     train = {
         "lr": st.floats(1e-6, 10),
         "seed": st.integers(),

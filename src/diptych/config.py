@@ -82,13 +82,19 @@ class CleaningSettings(Settings):
     dedup: Literal["none", "exact", "near"] = "exact"
 
 
+BUDGETS = ("steps", "epochs", "tokens", "minutes", "words")
+"""How long to train; a recipe names one."""
+
+
 class TrainSettings(Settings):
-    """How it is learnt. One budget: steps, epochs, tokens or minutes."""
+    """How it is learnt. One budget: steps, epochs, tokens, minutes or words."""
 
     steps: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0)
     tokens: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
+    words: int | None = Field(default=None, ge=1)
+    """Pretraining alone: so many words of the text, counted as `diptych corpus stats` does (BabyLM's budgets)."""
     seed: int = 0
     batch_size: int | None = Field(default=None, ge=1)
     """Examples per step (rows for a language model); None is filled in from the task."""
@@ -136,7 +142,7 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _one_budget(self) -> "TrainSettings":
-        given = [name for name in ("steps", "epochs", "tokens", "minutes") if getattr(self, name) is not None]
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(_("give one budget, not {budgets}").format(budgets=" + ".join(given)))
         return self
@@ -158,6 +164,8 @@ class RunSettings(Settings):
     log_steps: int = Field(default=10, ge=1)
     cache: str | None = None
     """Where token shards are kept; None is Diptych's cache folder."""
+    snapshot_words: list[int] = []
+    """Keep the model as it is after so many words of text, in `diptych/snapshots/`, each a folder that opens as any other."""
 
 
 def parse(schema: type[T], data: Mapping[str, Any], *, where: str) -> T:

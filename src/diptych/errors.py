@@ -217,6 +217,10 @@ CATALOGUE: dict[str, Message] = {
         mark("This tokenizer has no sentinels (<extra_id_0> …), which span corruption needs."),
         mark("Let one be trained with the model, or take --set task.noise=infilling."),
     ),
+    "E210": Message(
+        mark("A budget in words was named, and the text holds no words."),
+        mark("Name a budget in steps, tokens or minutes."),
+    ),
     "E211": Message(
         mark("The tokens in {path} are damaged or were cut short."),
         mark("Remove that folder; it is written anew from the text."),

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from diptych.config import BUDGETS
 from diptych.errors import UsageError
-
-BUDGETS = ("steps", "tokens", "minutes", "epochs")
 
 
 class TextClassifier:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diptych import runtime
-from diptych.errors import RecipeError, TrainingError
+from diptych.errors import DataError, RecipeError, TrainingError
 from diptych.evaluation.evaluate import score_language, to_judge
 from diptych.evaluation.intervals import Scores
 from diptych.ledger import Ledger
@@ -51,12 +51,15 @@ from diptych.text.extension import extend
 from diptych.text.mixing import mixed
 from diptych.text.shards import TokenShards, cached_shards
 from diptych.text.tokenizer import Tokenizer
-from diptych.training.loop import Outcome, train
+from diptych.text.words import word_list
+from diptych.training.loop import Outcome, Plan, train
 from diptych.training.order import Order
 from diptych.training.progress import Journal, Listener, Several, display, read_events
 from diptych.training.ranks import here
 from diptych.training.workspace import Workspace, kept_tokenizer
 
+COUNTED_CHARS = 2_000_000
+"""From so much text it is known how many tokens a word takes."""
 HEAD_PLACES = 16_384
 """From so many places a head that a body lacks is solved for; twice as many bring little and take twice as long."""
 
@@ -287,6 +290,8 @@ def _train(
         }
     )
     plan = replace(training_plan(recipe, workspace), data=tokens.train.fingerprint)
+    if recipe.train.words or recipe.run.snapshot_words:
+        plan = _in_words(plan, recipe, tokens, model, workspace, ledger)
     net, outcome = train(net, task, examples, held_out, regime_of(recipe, model.tokenizer), plan, tell, resume=resume)
     model = Model(net, model.tokenizer)
     if outcome.stopped == "interrupted":
@@ -305,6 +310,28 @@ def _train(
     if report is not None and workspace is not None:
         tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(model, workspace.out))}"})
     return Pretrained(model, outcome, scores, ledger, report, caveats, further)
+
+
+def _in_words(plan: Plan, recipe: Recipe, tokens: Tokens, model: Model, workspace: Workspace | None, ledger: Ledger) -> Plan:
+    """The plan with what the recipe says in words said in tokens, by how many tokens a word of this text takes."""
+    training, _held = tokens.corpus.split(recipe.task.held_out)
+    texts = list(sample_of((document.text for document in tidy(training, recipe, Ledger())), COUNTED_CHARS))
+    num_words = sum(len(word_list(text)) for text in texts)
+    if not num_words:
+        raise DataError("E210")
+    # A separator before each document is a token like any other.
+    per_word = (sum(map(len, model.tokenizer.encode_batch(texts))) + len(texts)) / num_words
+    ledger.add("budget", mark("tokens that 1,000 words of this text take"), round(1000 * per_word))
+    marks = {round(words * per_word): words for words in recipe.run.snapshot_words}
+
+    def keep(net: Any, num_tokens: int) -> None:
+        if workspace is not None:
+            Model(net, model.tokenizer).save(workspace.inner / "snapshots" / f"{marks[num_tokens]}-words")
+
+    settings = plan.train
+    if settings.words is not None:
+        settings = settings.model_copy(update={"words": None, "tokens": max(1, round(settings.words * per_word))})
+    return replace(plan, train=settings, snapshots=tuple(sorted(marks)), keep_snapshot=keep)
 
 
 def _begin_head(net: Any, task: Any, examples: Any, shards: TokenShards, recipe: Recipe) -> int:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diptych.config import ModelSettings, RunSettings, Settings, TrainSettings, apply_sets, named, nearest, parse, read_yaml
+from diptych.config import BUDGETS, ModelSettings, RunSettings, Settings, TrainSettings, apply_sets, named, nearest, parse, read_yaml
 from diptych.errors import RecipeError
 from diptych.messages import _
 from diptych.tasks import TASKS, task_class
 from diptych.training import regimes
 
 PARTS = ("model", "task", "train", "run")
-ALTERNATIVES = (("model", ("preset", "base")), ("train", ("steps", "epochs", "tokens", "minutes")))
+ALTERNATIVES = (("model", ("preset", "base")), ("train", BUDGETS))
 """Settings of which a recipe has one: whoever says another of them over a recipe means it instead."""
 
 

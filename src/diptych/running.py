@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych import runtime
-from diptych.config import TrainSettings
+from diptych.config import BUDGETS, TrainSettings
 from diptych.gguf_header import read_header
 from diptych.installed import find_model
 from diptych.ledger import Ledger
@@ -120,7 +120,7 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
     train, name = recipe.train, recipe.task.name
     is_pretraining = name in PRETRAINING
     filled: dict[str, Any] = {}
-    if not any((train.steps, train.epochs, train.tokens, train.minutes)):
+    if not any(getattr(train, name) for name in BUDGETS):
         filled |= {"minutes": 10.0} if is_pretraining else {"epochs": 3.0}
     if train.batch_size is None:
         rows = max(1, round(PRETRAINING_TOKENS / net.config.context_length))

@@ -4,10 +4,12 @@ Everything random is keyed by (seed, position), so a run that was killed and res
 was not, and looking at the held-out part changes nothing.
 """
 
+import copy
 import math
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -53,6 +55,10 @@ class Plan:
     log_steps: int = 10
     data: str = ""
     """A digest of what is trained on; a run is not resumed with other data."""
+    snapshots: tuple[int, ...] = ()
+    """After how many tokens the network is kept as it is."""
+    keep_snapshot: Callable[[Any, int], None] | None = None
+    """Takes the whole network, and after how many tokens it is so."""
 
 
 @dataclass
@@ -180,6 +186,7 @@ class _Run:
             state.tokens += num_tokens
             self._pass_time(started)
             self._log(result, num_tokens)
+            self._snap(num_tokens)
             if self._is_due(spent):
                 started = time.monotonic()
                 is_over = self._look()
@@ -205,6 +212,16 @@ class _Run:
         outcome.steps, outcome.tokens, outcome.seconds = state.step, state.tokens, state.seconds
         outcome.best, outcome.best_step = state.best, state.best_step
         return outcome
+
+    def _snap(self, num_tokens: int) -> None:
+        """Keep the network where this step passed a place at which it is to be kept; it goes on as if nothing had been."""
+        before = self.state.tokens - num_tokens
+        for place in self.plan.snapshots:
+            if before < place <= self.state.tokens and self.plan.keep_snapshot is not None:
+                net = self.finished()
+                if self.ranks.is_first:
+                    # A copy, since a regime may merge what it hung in the network, and the run needs it apart.
+                    self.plan.keep_snapshot(self.regime.finish(copy.deepcopy(net)), place)
 
     def finished(self) -> Any:
         """The network that the run leaves, whole."""
