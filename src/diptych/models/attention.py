@@ -61,7 +61,8 @@ class Attention(nn.Module):
                 k_SGTK, v_SGTK = (_rows(x, block, texts)[:, :, : sight.num_keys(number)] for x in held)
             else:
                 k_SGTK, v_SGTK = _gather(k_NGK, block), _gather(v_NGK, block)
-                if self.window and block.width > self.window and sight.is_plain:
+                # A stretch looks at two or three windows: shorter texts would be cut up for nothing.
+                if self.window and sight.is_plain and block.width > self.window * (2 if sight.is_causal else 3):
                     parts.append(self._attend_locally(q_SHTK, k_SGTK, v_SGTK, block.is_real_ST, sight.is_causal))
                     continue
             mask, is_causal = sight.mask(number, self.window)

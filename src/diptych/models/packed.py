@@ -60,16 +60,17 @@ class Packed:
         """
         B, T = ids_BT.shape
         if mask_BT is None or bool(mask_BT.all()):
-            flat = torch.arange(B * T, device=ids_BT.device)
-            lengths = (T,) * B
-        else:
-            flat = torch.nonzero(mask_BT.flatten()).flatten()
-            lengths = tuple(mask_BT.bool().sum(1).tolist())
+            return cls(ids_BT.flatten(), (T,) * B, None if types_BT is None else types_BT.flatten())
+        flat = torch.nonzero(mask_BT.flatten()).flatten()
+        lengths = tuple(mask_BT.bool().sum(1).tolist())
         types = None if types_BT is None else types_BT.flatten()[flat]
         return cls(ids_BT.flatten()[flat], lengths, types, _padding=(flat, B, T))
 
     def pad(self, x_N: Tensor) -> Tensor:
         """[N, ...] back to [B, T, ...], zero where there is no token."""
+        if self._padding is None and len(set(self.lengths)) == 1:
+            # Nothing to fill in, so nothing to copy: logits over a vocabulary are large.
+            return x_N.view(self.num_texts, self.lengths[0], *x_N.shape[1:])
         if self._padding is None:
             T = max(self.lengths)
             starts = self.starts_B.tolist()
