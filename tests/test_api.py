@@ -45,7 +45,7 @@ def test_every_public_name_can_be_had_and_is_listed() -> None:
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
-        (dt.load, ["name"]),
+        (dt.load, ["name", "adapter"]),
         (dt.create, ["preset", "seed", "sizes"]),
         (dt.models, ["pattern"]),
         (dt.pretrain, ["base", "text", "task", "verbose", "settings"]),

@@ -228,7 +228,8 @@ def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings
         raise UsageError("E609")
     task = type(trained)(task_class(name).Settings(**settings), *([model.config.labels] if model.config.labels else []))
     rows, _found = task.read(data, ledger)
-    answers = list(model.predictions(task.inputs(rows), ledger))
+    answers = list(model.predictions(task.inputs(rows)))
+    # What was cut is counted here, where its row is known, and once.
     task.examples(rows, model.tokenizer, model.config.context_length, ledger)
     return judge_of(name).scores(task, rows, answers)
 

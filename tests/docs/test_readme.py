@@ -122,7 +122,7 @@ def test_the_readme_and_then_the_guide_run_line_by_line(workshop: Path) -> None:
     assert all((theirs[name] == ours[name]).all() for name in theirs) and len(theirs) > 10
     table = seen["diptych finetune tickets.csv --base minilm --out my-classifier"]
     assert all(name in table.out for name in ("fine-tuned", "majority", "bag of words", "TF-IDF"))
-    assert "text is the text, label the label" in table.err
+    assert "text = text, label = label" in table.err
     assert len(Path("predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 32
     assert seen['diptych fill my-bert "这家酒店很[MASK]净。" --top 3'].out.count("\n") == 3
     assert len(json.loads(seen["diptych evaluate my-gpt more-notes.txt --json"].out)) == 3
@@ -238,7 +238,7 @@ def test_the_architecture_page_quotes_the_protocols_as_they_are() -> None:
     for _language, code in blocks(read("docs/architecture.md"), "python"):
         quoted |= signatures(code)
     source = signatures(read("src/diptych/tasks/task.py")) | signatures(read("src/diptych/training/regimes/regime.py"))
-    assert quoted == {name: text for name, text in source.items() if name.split(".")[0] in ("Task", "Downstream", "Regime")}
+    assert quoted == {name: text for name, text in source.items() if name.split(".")[0] in ("Task", "Row", "Downstream", "Regime")}
 
 
 def test_the_architecture_page_has_every_floor_in_its_order_and_names_files_that_exist() -> None:
