@@ -226,12 +226,12 @@ def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings
     trained = task_of_net(model.net)
     if trained is None or trained.name != name:
         raise UsageError("E609")
-    task = type(trained)(task_class(name).Settings(**settings), *([model.config.labels] if model.config.labels else []))
-    rows, _found = task.read(data, ledger)
-    answers = list(model.predictions(task.inputs(rows)))
+    trained.settings = task_class(name).Settings(**settings)
+    rows, _found = trained.read(data, ledger)
+    answers = list(model.predictions(trained.inputs(rows)))
     # What was cut is counted here, where its row is known, and once.
-    task.examples(rows, model.tokenizer, model.config.context_length, ledger)
-    return judge_of(name).scores(task, rows, answers)
+    trained.examples(rows, model.tokenizer, model.config.context_length, ledger)
+    return judge_of(name).scores(trained, rows, answers)
 
 
 def _score_text(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:

@@ -178,6 +178,38 @@ CATALOGUE: dict[str, Message] = {
         mark("{where}: {tokens} tokens and {tags} tags."),
         mark("Give one tag for each token."),
     ),
+    "E165": Message(
+        mark("{path}: the vectors of this model are made by a step that we do not have: {what}."),
+        mark("Take a model that pools its tokens (mean, first, last, largest) and normalizes, or leave {path} out to take the mean."),
+    ),
+    "E166": Message(
+        mark("{name}: no two columns can be the texts of a pair; there is {columns}."),
+        mark("Name them: --set task.text=… --set task.pair=…, and task.score=… where the pairs are graded."),
+    ),
+    "E167": Message(
+        mark("Pairs are learnt by telling them apart, and there is {count}."),
+        mark("Give at least two different pairs."),
+    ),
+    "E168": Message(
+        mark('{where}: the score "{value}" is no number.'),
+        mark("Grades are numbers, the larger the more alike. Leave task.score out if the column is something else."),
+    ),
+    "E169": Message(
+        mark("Vectors of {wanted} numbers were asked for, and this model's have {most}."),
+        mark("Take fewer of them, or all by leaving dimensions out."),
+    ),
+    "E170": Message(
+        mark("There is no text to search in {path}."),
+        mark("Name a folder or files that hold text: {kinds}."),
+    ),
+    "E171": Message(
+        mark("The index file {path} is damaged: {problem}."),
+        mark("Delete the folder that it lies in; the index is made again from the texts."),
+    ),
+    "E172": Message(
+        mark("{path} holds something that is no index."),
+        mark("Name a folder of its own for the index."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),

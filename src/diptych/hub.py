@@ -30,6 +30,7 @@ ENDPOINT = "https://huggingface.co"
 SMALL_FILES = (
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", "README.md", "LICENSE", "LICENSE.txt"),
+    *("modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
 )
 """What a folder is opened with, besides its weights; everything else stays where it is."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
@@ -91,7 +92,7 @@ def pull(name: str | Path, out: str | Path | None = None, *, revision: str = "ma
         fetched = _fetch_all(listing, stage, tell)
     with atomic_folder(target) as part:
         for file in fetched:
-            shutil.copyfile(stage / file, part / file)
+            _copy_file(stage / file, part / file)
         facts = {"from": _endpoint(), "name": listing.name, "asked": revision, "revision": listing.commit, "files": fetched}
         _write_provenance(part, facts)
     shutil.rmtree(stage, ignore_errors=True)
@@ -139,10 +140,15 @@ def _copy(source: Path, target: Path) -> Path:
     with atomic_folder(target) as part:
         digests = {}
         for file in names:
-            shutil.copyfile(source / file, part / file)
+            _copy_file(source / file, part / file)
             digests[file] = _digest(part / file, hashlib.sha256())
         _write_provenance(part, {"from": str(source.resolve()), "files": digests})
     return target
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _check_name(name: str, revision: str) -> None:
@@ -187,6 +193,7 @@ def _fetch(listing: Listing, file: str, stage: Path, tell: Tell) -> str:
     """One file, from where an earlier attempt left off, checked; its sha256."""
     known, whole, part = listing.files[file], stage / file, stage / f"{file}.part"
     if not whole.exists():
+        whole.parent.mkdir(exist_ok=True)
         path = f"/{urllib.parse.quote(listing.name)}/resolve/{listing.commit}/{urllib.parse.quote(file)}"
         tell(file if known.size is None else _("{file}, {size:,} bytes").format(file=file, size=known.size))
         for attempt in range(ATTEMPTS):

@@ -10,7 +10,7 @@ import torch
 from tokenizers import decoders
 from torch import Tensor
 
-from diptych.errors import UsageError
+from diptych.errors import DataError, UsageError
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.streaming import TextStream
@@ -200,19 +200,41 @@ class Model:
         self.net.eval()
         yield from task.predict(self.net, self.tokenizer, inputs, ledger)
 
-    def embed(self, texts: str | Sequence[str], ledger: Ledger | None = None) -> Tensor:
-        """One vector a text, the mean of its tokens' last vectors: [B, D]. The ledger counts what was cut."""
-        from diptych.tasks.classification import frame_texts
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        ledger: Ledger | None = None,
+        *,
+        normalize: bool | None = None,
+        dimensions: int | None = None,
+    ) -> Tensor:
+        """One vector a text, [B, D], in the way that the model's folder says: the same as sentence-transformers, or the mean.
+
+        Args:
+            ledger: counts what was cut.
+            normalize: whether each vector has length 1; None for what the folder says.
+            dimensions: only the first so many numbers of each, which a model that was trained for it puts most into.
+
+        Raises:
+            DataError E169: a vector has fewer numbers.
+        """
+        from diptych.tasks.embedding import embed_texts
 
         self.net.eval()
-        inputs = [(text,) for text in ([texts] if isinstance(texts, str) else texts)]
-        framed = frame_texts(inputs, self.tokenizer, self.config.context_length, ledger if ledger is not None else Ledger())
-        vectors_BD = torch.zeros(len(framed), self.config.hidden_size, device=self.device)
-        for row, (ids, types) in enumerate(framed):
-            packed = Packed(torch.from_numpy(ids), (len(ids),), torch.from_numpy(types)).to(self.device)
-            with torch.inference_mode():
-                vectors_BD[row] = self.net.hidden(packed).mean(0)
-        return vectors_BD
+        few = [texts] if isinstance(texts, str) else list(texts)
+        vectors_BD = embed_texts(self.net, self.tokenizer, few, ledger if ledger is not None else Ledger(), normalize=normalize)
+        if dimensions is None:
+            return vectors_BD
+        if not 0 < dimensions <= vectors_BD.shape[1]:
+            raise DataError("E169", wanted=dimensions, most=vectors_BD.shape[1])
+        cut_BD = vectors_BD[:, :dimensions]
+        is_unit = self.is_normalized if normalize is None else normalize
+        return torch.nn.functional.normalize(cut_BD, dim=-1) if is_unit else cut_BD
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether its vectors of texts have length 1 without being asked."""
+        return "sentence" in self.net.heads and self.net.heads["sentence"].pooling.normalize
 
     def score(self, text: str) -> tuple[float, int]:
         """The log-probability of `text` in nats under a model that writes, and over how many tokens."""

@@ -21,7 +21,7 @@ from diptych.models.folder import read_model
 from diptych.models.gguf import read_gguf
 from diptych.models.low_rank import detach
 from diptych.recipe import Recipe
-from diptych.tasks import PRETRAINING
+from diptych.tasks import PRETRAINING, task_class
 from diptych.text.gguf_vocabulary import read_vocabulary
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import language_of
@@ -124,7 +124,7 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
         filled |= {"minutes": 10.0} if is_pretraining else {"epochs": 3.0}
     if train.batch_size is None:
         rows = max(1, round(PRETRAINING_TOKENS / net.config.context_length))
-        filled["batch_size"] = rows if is_pretraining else 16
+        filled["batch_size"] = rows if is_pretraining else getattr(task_class(name), "usual_batch", 16)
     optimizer = train.optimizer or ("muon" if is_pretraining and recipe.model.base is None else "adamw")
     filled["optimizer"] = optimizer
     if train.lr is None:

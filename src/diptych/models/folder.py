@@ -26,6 +26,7 @@ from diptych.models.config import ModelConfig
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import Family, Rule, their_shapes, to_ours, to_theirs
 from diptych.models.heads import HEAD_NAMES
+from diptych.models.pooling import SentenceHead, read_pooling, write_pooling
 from diptych.models.transformer import Network, without_values
 
 WEIGHTS = "model.safetensors"
@@ -41,7 +42,8 @@ def read_model(folder: str | Path) -> Network:
 
     Raises:
         ModelError E311: a file is missing. E312: one cannot be read. E313: an unknown architecture. E314: the folder asks
-        for its own code. E315: the weights are pickled. E316: names are missing or unexpected. E317: a wrong shape.
+        for its own code. E315: the weights are pickled. E316: names are missing or unexpected. E317: a wrong shape. E165: it
+        pools its tokens in a way that we do not know.
     """
     folder = Path(folder)
     hf = read_config(folder)
@@ -49,6 +51,8 @@ def read_model(folder: str | Path) -> Network:
     net = assemble(hf, family, config, _read_tensors(folder), folder)
     if (folder / HEADS).exists():
         _add_heads(net, folder / HEADS)
+    if (pooling := read_pooling(folder)) is not None:
+        net.heads["sentence"] = SentenceHead(pooling)
     return net
 
 
@@ -100,6 +104,8 @@ def write_model(net: Network, folder: Path) -> None:
     """
     config = net.config
     _write(net, config, folder)
+    if isinstance(head := net.heads["sentence"] if "sentence" in net.heads else None, SentenceHead):
+        write_pooling(head.pooling, config.hidden_size, config.context_length, folder)
     if config.is_hybrid:
         (folder / CAUSAL).mkdir(exist_ok=True)
         _write(net, dataclasses.replace(config, family=f"{config.family}-decoder", is_causal=True), folder / CAUSAL)

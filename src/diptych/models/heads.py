@@ -1,4 +1,4 @@
-"""What is asked of a body: a token, the next sentence, a class, a tag, a span."""
+"""What is asked of a body: a token, the next sentence, a class, a tag, a span, a vector."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from diptych.models.config import ModelConfig
 from diptych.models.layers import ACTIVATIONS, norm
 from diptych.models.packed import Packed
+from diptych.models.pooling import SentenceHead, mean, one_a_text
 
 if TYPE_CHECKING:
     from diptych.models.transformer import Network
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 # Shapes: M places that are asked about, N tokens, B texts, D hidden, V vocabulary, C classes.
 
 
-HEAD_NAMES = ("lm", "pooler", "nsp", "classes", "tags", "span")
+HEAD_NAMES = ("lm", "pooler", "nsp", "classes", "tags", "span", "sentence")
 
 
 class Transform(nn.Module):
@@ -70,7 +71,7 @@ class Pooler(nn.Module):
         self.activation = torch.tanh if config.pooler_activation == "tanh" else torch.relu
 
     def forward(self, hidden_ND: Tensor, texts: Packed) -> Tensor:
-        return self.activation(self.dense(_one_a_text(hidden_ND, texts, is_last=self.is_last)))
+        return self.activation(self.dense(one_a_text(hidden_ND, texts, is_last=self.is_last)))
 
 
 class TextHead(nn.Module):
@@ -91,7 +92,7 @@ class TextHead(nn.Module):
     def forward(self, hidden_ND: Tensor, texts: Packed) -> Tensor:
         if self.pooler is not None:
             return self.output(self.dropout(self.pooler(hidden_ND, texts)))
-        x_BD = _mean(hidden_ND, texts) if self.is_mean else _one_a_text(hidden_ND, texts, is_last=self.is_causal)
+        x_BD = mean(hidden_ND, texts) if self.is_mean else one_a_text(hidden_ND, texts, is_last=self.is_causal)
         if self.transform is not None:
             x_BD = self.transform(x_BD)
         return self.output(self.dropout(x_BD))
@@ -117,24 +118,10 @@ def build_head(name: str, net: "Network") -> nn.Module:
         return LanguageHead(config, net.body.embedding.tokens)
     if name == "pooler":
         return Pooler(config)
+    if name == "sentence":
+        return SentenceHead()
     if name in ("nsp", "classes"):
         pooler = net.heads["pooler"] if config.classifier == "pooler" else None
         assert pooler is None or isinstance(pooler, Pooler)
         return TextHead(config, 2 if name == "nsp" else len(config.labels), pooler)
     return TokenHead(config, 2 if name == "span" else len(config.labels))
-
-
-def _one_a_text(hidden_ND: Tensor, texts: Packed, *, is_last: bool) -> Tensor:
-    """The vector of each text's first or last token, zeros for a text without tokens: [B, D]."""
-    lengths_B = torch.tensor(texts.lengths, device=hidden_ND.device)
-    at_B = texts.starts_B + (lengths_B - 1 if is_last else 0)
-    if all(texts.lengths):
-        return hidden_ND[at_B]
-    rows = lengths_B.nonzero().flatten()
-    return hidden_ND.new_zeros(len(lengths_B), hidden_ND.shape[-1]).index_copy(0, rows, hidden_ND[at_B[rows]])
-
-
-def _mean(hidden_ND: Tensor, texts: Packed) -> Tensor:
-    """The mean over each text: [B, D]."""
-    sums_BD = hidden_ND.new_zeros(texts.num_texts, hidden_ND.shape[-1]).index_add(0, texts.text_N, hidden_ND)
-    return sums_BD / torch.tensor(texts.lengths, device=hidden_ND.device).clamp(min=1)[:, None]

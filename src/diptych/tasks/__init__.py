@@ -14,12 +14,13 @@ TASKS = {
     "denoising": "diptych.tasks.denoising:Denoising",
     "classification": "diptych.tasks.classification:Classification",
     "tagging": "diptych.tasks.tagging:Tagging",
+    "embedding": "diptych.tasks.embedding:Embedding",
 }
 PRETRAINING = ("causal-lm", "masked-lm", "hybrid-lm", "prefix-lm", "denoising")
 """Tasks that learn from running text; the others learn from tables of examples."""
 
 
-HEADS = {"classes": "classification", "tags": "tagging"}
+HEADS = {"classes": "classification", "tags": "tagging", "sentence": "embedding"}
 """Which task a network with this head was trained for."""
 
 

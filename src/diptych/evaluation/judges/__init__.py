@@ -7,6 +7,7 @@ from diptych.evaluation.judges.judge import Judge, run_judge
 JUDGES = {
     "classification": "diptych.evaluation.judges.classification:ClassificationJudge",
     "tagging": "diptych.evaluation.judges.tagging:TaggingJudge",
+    "embedding": "diptych.evaluation.judges.embedding:EmbeddingJudge",
 }
 
 
