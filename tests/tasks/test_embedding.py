@@ -97,9 +97,7 @@ def test_the_order_of_many_pairs_against_a_plain_loop(net: Any, tokenizer: Token
     group = batch.groups[0]
     cosines = F.cosine_similarity(outputs[group.first], outputs[group.others]).double().tolist()
     grades = group.grades_P.tolist()
-    expected = sum(
-        np.log(1 + sum(np.exp((cosines[j] - cosines[i]) / 0.2) for j in range(6) if grades[j] < grades[i])) for i in range(6)
-    )
+    expected = sum(np.log(1 + sum(np.exp((cosines[j] - cosines[i]) / 0.2) for j in range(6) if grades[j] < grades[i])) for i in range(6))
     assert float(total.sum()) == pytest.approx(expected, rel=1e-5)
 
 
@@ -127,7 +125,7 @@ def test_a_step_in_pieces_has_the_gradient_of_the_whole(net: Any, tokenizer: Tok
 def test_every_epoch_shows_every_pair_once_in_other_groups(tokenizer: Tokenizer) -> None:
     examples = Embedding(EmbeddingSettings(group_size=2)).examples(rows() * 3, tokenizer, 64, Ledger())
     epochs = [[examples.pairs(Place(3, epoch, index)) for index in range(len(examples))] for epoch in range(2)]
-    assert all(sorted(sum(groups, [])) == list(range(18)) for groups in epochs)
+    assert all(sorted(pair for group in groups for pair in group) == list(range(18)) for groups in epochs)
     assert epochs[0] != epochs[1] and {len(group) for group in epochs[0]} == {2}
 
 

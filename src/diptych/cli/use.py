@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Folder = Annotated[str, typer.Argument(help="A model folder, or the name of an installed model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Top = Annotated[int, typer.Option(help="How many to show.")]
+TABLES = {"classification": "label", "embedding": "score"}
+"""What the task calls the column that `--label` names."""
 
 
 def generate(
@@ -105,7 +107,7 @@ def evaluate(
 
     found = api.load(model)
     name = task or api.task_of(found)
-    columns = {"column": text} if name in PRETRAINING else {"text": text, "label": label} if name == "classification" else {}
+    columns = {"column": text} if name in PRETRAINING else {"text": text, TABLES[name]: label} if name in TABLES else {}
     scores = api.evaluate(found, name, data, **{key: value for key, value in columns.items() if value is not None})
     if as_json:
         print(json.dumps(scores.to_json(), ensure_ascii=False))

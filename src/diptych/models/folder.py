@@ -104,8 +104,9 @@ def write_model(net: Network, folder: Path) -> None:
     """
     config = net.config
     _write(net, config, folder)
-    if isinstance(head := net.heads["sentence"] if "sentence" in net.heads else None, SentenceHead):
-        write_pooling(head.pooling, config.hidden_size, config.context_length, folder)
+    for head in net.heads.values():
+        if isinstance(head, SentenceHead):
+            write_pooling(head.pooling, config.hidden_size, config.context_length, folder)
     if config.is_hybrid:
         (folder / CAUSAL).mkdir(exist_ok=True)
         _write(net, dataclasses.replace(config, family=f"{config.family}-decoder", is_causal=True), folder / CAUSAL)

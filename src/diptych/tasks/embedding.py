@@ -300,4 +300,3 @@ class _Lines:
 
     def num_tokens(self, index: int) -> int:
         return len(self.ids[index])
-

@@ -14,7 +14,21 @@ from diptych.tasks.tables import label_name
 from diptych.text.corpus import Row, read_table
 
 NAMES = {
-    "text": ("text", "text1", "sentence", "sentence1", "text_a", "anchor", "query", "question", "question1", "文本", "文本1", "句子", "问题"),
+    "text": (
+        "text",
+        "text1",
+        "sentence",
+        "sentence1",
+        "text_a",
+        "anchor",
+        "query",
+        "question",
+        "question1",
+        "文本",
+        "文本1",
+        "句子",
+        "问题",
+    ),
     "pair": ("pair", "text2", "sentence2", "text_b", "positive", "passage", "answer", "question2", "hypothesis", "文本2", "句子2", "答案"),
     "negative": ("negative", "text3", "sentence3", "反例"),
     "score": ("score", "similarity", "grade", "relatedness", "label", "分数", "相似度", "标签"),
