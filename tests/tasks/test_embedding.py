@@ -51,7 +51,7 @@ def cost(task: Embedding, net: Any, tokenizer: Tokenizer, some: list[PairRow], p
     task.prepare(net, 0)
     batch = task.collate(examples, [Place(0, 0, index) for index in range(min(places, len(examples)))])
     outputs = task.forward(net, batch)
-    return task.loss(outputs, batch)["pairs"].total_B, outputs, batch
+    return task.loss(outputs, batch)["sentence"].total_B, outputs, batch
 
 
 def theirs(outputs: torch.Tensor, batch: Any) -> Callable[[Any, Any], float]:

@@ -120,7 +120,7 @@ class PairBatch(Batch):
         return PairBatch(self.texts.to(device), {}, self.keys, self.is_company, [group.to(device) for group in self.groups])
 
     def counts(self) -> dict[str, int]:
-        return {"pairs": sum(group.num_asked for group in self.groups)}
+        return {"sentence": sum(group.num_asked for group in self.groups)}
 
 
 @dataclass(frozen=True)
@@ -216,14 +216,14 @@ class Embedding:
         """What the pairs of each group cost, summed, and how many were asked."""
         totals = [self._cost(outputs[group.first], outputs[group.others], group) for group in batch.groups]
         counts_B = torch.tensor([group.num_asked for group in batch.groups], device=outputs.device)
-        return {"pairs": Term(torch.stack(totals), counts_B)}
+        return {"sentence": Term(torch.stack(totals), counts_B)}
 
     def judge(self, outputs: Any, batch: PairBatch) -> Loss:
         return self.loss(outputs, batch)
 
     @property
     def watched(self) -> str:
-        return "pairs"
+        return "sentence"
 
     def predict(
         self, net: Any, tokenizer: Tokenizer, inputs: Iterable[str | tuple[str, ...]], ledger: Ledger | None = None

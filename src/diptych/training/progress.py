@@ -23,6 +23,7 @@ TERMS = {
     "lm": mark("loss"),
     "classes": mark("loss"),
     "tags": mark("loss"),
+    "sentence": mark("loss"),
     "nsp": mark("next-sentence loss"),
     "errors": mark("share of errors"),
 }

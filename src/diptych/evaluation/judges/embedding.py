@@ -37,7 +37,9 @@ class Words:
             return []
         from sklearn.preprocessing import normalize
 
-        first, second = (normalize(self._vectorizer.transform([pair[side] for pair in inputs])).tocsr() for side in (0, 1))
+        first: Any
+        second: Any
+        first, second = (normalize(self._vectorizer.transform([pair[side] for pair in inputs])) for side in (0, 1))
         cosines = np.asarray(first.multiply(second).sum(1)).ravel()
         return [Compared(float(cosine), (first[row], second[row])) for row, cosine in enumerate(cosines)]
 
@@ -62,8 +64,9 @@ class EmbeddingJudge:
     def baselines(self, task: Any, rows: Sequence[PairRow]) -> Iterable[Words]:
         from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-        yield Words(mark("bag of words"), CountVectorizer(analyzer=features), rows)
-        yield Words(mark("TF-IDF"), TfidfVectorizer(analyzer=features, sublinear_tf=True), rows)
+        counting: dict[str, Any] = {"analyzer": features}
+        yield Words(mark("bag of words"), CountVectorizer(**counting), rows)
+        yield Words(mark("TF-IDF"), TfidfVectorizer(sublinear_tf=True, **counting), rows)
 
     def show(self, task: Any, rows: Sequence[PairRow], answers: Sequence[Compared], comparison: Comparison) -> None:
         """The pairs whose cosine stands furthest from where their grade does."""
