@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import diptych as dt
-from diptych.errors import DataError, ModelError
+from diptych.errors import DataError, DiptychError
 from diptych.models.packed import Packed
 from diptych.models.pooling import WAYS, Pooling, SentenceHead, read_pooling, write_pooling
 
@@ -97,7 +97,7 @@ STEP = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models
     ],
 )
 def test_what_we_do_not_have_is_refused_by_name(tmp_path: Path, files: dict, code: str, says: str) -> None:
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(DiptychError) as caught:
         read_pooling(folder_with(tmp_path, **files))
     assert caught.value.code == code and says in str(caught.value)
 

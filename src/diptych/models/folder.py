@@ -42,8 +42,8 @@ def read_model(folder: str | Path) -> Network:
 
     Raises:
         ModelError E311: a file is missing. E312: one cannot be read. E313: an unknown architecture. E314: the folder asks
-        for its own code. E315: the weights are pickled. E316: names are missing or unexpected. E317: a wrong shape. E165: it
-        pools its tokens in a way that we do not know.
+        for its own code. E315: the weights are pickled. E316: names are missing or unexpected. E317: a wrong shape.
+        DataError E165: it pools its tokens in a way that we do not know.
     """
     folder = Path(folder)
     hf = read_config(folder)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych.errors import ModelError
+from diptych.errors import DataError, ModelError
 from diptych.messages import _
 from diptych.models.packed import Packed
 
@@ -116,7 +116,7 @@ def read_pooling(folder: Path) -> Pooling | None:
     """What a folder says of pooling; None where it says nothing.
 
     Raises:
-        ModelError E312: a file cannot be read. E165: a step or a way that we do not have.
+        ModelError E312: a file cannot be read. DataError E165: a step or a way that we do not have.
     """
     if not (folder / MODULES).is_file():
         return None
@@ -125,7 +125,7 @@ def read_pooling(folder: Path) -> Pooling | None:
         raise ModelError("E312", path=folder / MODULES, problem=_("it holds no settings"))
     steps = [str(step.get("type", "")).rsplit(".", 1)[-1] for step in chain]
     if steps not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ModelError("E165", path=folder / MODULES, what=" → ".join(steps))
+        raise DataError("E165", path=folder / MODULES, what=" → ".join(steps))
     where = str(chain[1].get("path", POOLING))
     if not where or "/" in where or "\\" in where or where.startswith("."):
         # A list from somewhere else must not make us read from anywhere: the folder of a step lies beside it.
@@ -135,12 +135,12 @@ def read_pooling(folder: Path) -> Pooling | None:
     modes = [mode for flag, mode in _FLAGS.items() if settings.get(flag)] if named is None else [named] if isinstance(named, str) else named
     unknown = [str(mode) for mode in modes if mode not in WAYS]
     if unknown or settings.get("include_prompt", True) is not True:
-        raise ModelError("E165", path=folder / where / "config.json", what=", ".join(unknown) or "include_prompt: false")
+        raise DataError("E165", path=folder / where / "config.json", what=", ".join(unknown) or "include_prompt: false")
     limits = _mapping(folder / LIMIT) if (folder / LIMIT).is_file() else {}
     length = limits.get("max_seq_length")
     told = _mapping(folder / PROMPTS) if (folder / PROMPTS).is_file() else {}
     if told.get("default_prompt_name"):
-        raise ModelError("E165", path=folder / PROMPTS, what=f"default_prompt_name: {told['default_prompt_name']}")
+        raise DataError("E165", path=folder / PROMPTS, what=f"default_prompt_name: {told['default_prompt_name']}")
     prompts = {str(name): str(text) for name, text in (told.get("prompts") or {}).items() if text}
     return Pooling(tuple(modes) or ("mean",), len(steps) == 3, length if isinstance(length, int) and length > 0 else None, prompts)
 
