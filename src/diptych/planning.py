@@ -158,7 +158,13 @@ def plan(source: str | Path | Recipe, *, machine: str = "this", price: float | N
     trainable = _trainable(recipe, net)
     kept = rehearsal.kept_bytes(config, load, precision)
     memory = sizing.training_memory(
-        net, load, activations=kept, precision=precision, optimizer=recipe.train.optimizer or "adamw", trainable=trainable
+        net,
+        load,
+        activations=kept,
+        precision=precision,
+        optimizer=recipe.train.optimizer or "adamw",
+        trainable=trainable,
+        has_mean=recipe.train.ema is not None,
     )
     if others is None:
         memory = dataclasses.replace(memory, program=PROGRAM_BYTES, allocator=HELD_AGAIN * kept)

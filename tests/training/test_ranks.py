@@ -120,6 +120,24 @@ def test_muon_makes_whole_matrices_orthogonal_though_each_rank_holds_a_share(sha
     both("causal-lm", sharding=sharding, steps=8, batch_size=4, optimizer="muon")
 
 
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_each_rank_keeps_the_mean_of_what_it_holds(sharding, both):
+    both("causal-lm", sharding=sharding, steps=8, batch_size=4, ema=0.8, evaluations=2)
+
+
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_a_mean_goes_on_with_another_number_of_ranks(sharding, run, heard, tmp_path):
+    settings = {"steps": 8, "batch_size": 3, "ema": 0.8, "evaluations": 2}
+    undisturbed, folder = run("causal-lm", **settings).outcome.held_out["lm"], tmp_path / "kept"
+
+    def begin(_ranks):
+        listener = heard(4, lambda: signal.raise_signal(signal.SIGINT))
+        return run("causal-lm", folder=folder, listener=listener, changes={"sharding": sharding}, **settings).outcome.stopped
+
+    assert together(2, tmp_path, begin) == ["interrupted"] * 2
+    assert run("causal-lm", folder=folder, resume=True, **settings).outcome.held_out["lm"] == pytest.approx(undisturbed, rel=CLOSE)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", SHARDINGS)
 @pytest.mark.parametrize("name", ["causal-lm", "masked-lm"])

@@ -137,6 +137,8 @@ def test_parts_add_up_and_memory_is_four_times_the_weights_and_more() -> None:
     assert in_pieces.total == sum(in_pieces.parts().values()), "gradients of the pieces before stay"
     frozen = sizing.training_memory(net, Workload(64, 64, 64), activations=1000.0, precision="float32", trainable=10)
     assert (frozen.gradients, frozen.optimizer, frozen.weights) == (40, 80, memory.weights)
+    averaged = sizing.training_memory(net, Workload(64, 64, 64), activations=1000.0, precision="float32", has_mean=True)
+    assert averaged.optimizer == 12 * total and averaged.weights == memory.weights
 
 
 def test_cut_over_many_devices_a_training_holds_its_share_and_one_layer() -> None:

@@ -4,6 +4,7 @@ Everything random is keyed by (seed, position), so a run that was killed and res
 was not, and looking at the held-out part changes nothing.
 """
 
+import contextlib
 import copy
 import math
 import signal
@@ -23,6 +24,7 @@ from diptych.config import TrainSettings
 from diptych.errors import MachineError, TrainingError
 from diptych.tasks.measure import by_tokens, measure
 from diptych.tasks.task import Batch, Examples, Place, Task
+from diptych.training.averaging import WeightMean
 from diptych.training.checkpoint import optimizer_tensors, restore_optimizer, restore_weights, weights
 from diptych.training.keeping import keeper
 from diptych.training.optimizers import build_optimizer
@@ -146,6 +148,7 @@ class _Run:
             self.unsharded = shard(self.net) if plan.sharding == "full" else None
         self.keeper = keeper(plan.checkpoints, self.ranks) if plan.checkpoints else None
         self.optimizer = build_optimizer(self.net, plan.train, plan.lr, plan.precision)
+        self.mean = None if plan.train.ema is None else WeightMean(self.net, plan.train.ema)
         self.budget = Budget.of(plan.train, len(examples), plan.batch_size)
         self.order = Order(len(examples), plan.batch_size, plan.train.seed, self.budget.examples)
         self.has_dropout = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in self.net.modules())
@@ -168,6 +171,8 @@ class _Run:
         restore_weights(self.net, tensors["weights"])
         restore_optimizer(self.optimizer, self.net, tensors["optimizer"])
         self.best_weights = tensors.get("best")
+        if self.mean is not None:
+            self.mean.restore(tensors["mean"])
         self.regime.restore(state["regime"])
         self.state = _State(**state["run"])
         self._saved_step = self.state.step
@@ -184,12 +189,15 @@ class _Run:
             result, num_tokens = self._step(places, spent)
             state.step += 1
             state.tokens += num_tokens
+            if self.mean is not None:
+                self.mean.update(state.step)
             self._pass_time(started)
             self._log(result, num_tokens)
             self._snap(num_tokens)
             if self._is_due(spent):
                 started = time.monotonic()
-                is_over = self._look()
+                with self._as_kept():
+                    is_over = self._look()
                 # A budget in minutes is a person's time, so looking at the held-out part counts as well.
                 self._pass_time(started)
                 if is_over:
@@ -206,6 +214,8 @@ class _Run:
             restore_weights(self.net, self.best_weights)
         else:
             self._save()
+            if self.mean is not None:
+                self.mean.put()
         self._wait_until_saved()
         self.net.eval()
         outcome = self.outcome
@@ -218,10 +228,15 @@ class _Run:
         before = self.state.tokens - num_tokens
         for place in self.plan.snapshots:
             if before < place <= self.state.tokens and self.plan.keep_snapshot is not None:
-                net = self.finished()
-                if self.ranks.is_first:
-                    # A copy, since a regime may merge what it hung in the network, and the run needs it apart.
-                    self.plan.keep_snapshot(self.regime.finish(copy.deepcopy(net)), place)
+                with self._as_kept():
+                    net = self.finished()
+                    if self.ranks.is_first:
+                        # A copy, since a regime may merge what it hung in the network, and the run needs it apart.
+                        self.plan.keep_snapshot(self.regime.finish(copy.deepcopy(net)), place)
+
+    def _as_kept(self) -> contextlib.AbstractContextManager[None]:
+        """Inside of this the network has the weights that the run would leave if it ended here."""
+        return contextlib.nullcontext() if self.mean is None else self.mean.in_place()
 
     def finished(self) -> Any:
         """The network that the run leaves, whole."""
@@ -370,6 +385,8 @@ class _Run:
         tensors = {"weights": weights(self.net), "optimizer": optimizer_tensors(self.optimizer, self.net)}
         if self.best_weights is not None:
             tensors["best"] = self.best_weights
+        if self.mean is not None:
+            tensors["mean"] = self.mean.means
         try:
             state = {"run": self.state.to_json(), "regime": self.regime.state(), "data": self.plan.data}
             self.keeper.save(self.state.step, tensors, state)

@@ -165,7 +165,14 @@ def _seen(config: ModelConfig, layer: int, length: int) -> float:
 
 
 def training_memory(
-    net: Network, load: Workload, *, activations: float, precision: str, optimizer: str = "adamw", trainable: int | None = None
+    net: Network,
+    load: Workload,
+    *,
+    activations: float,
+    precision: str,
+    optimizer: str = "adamw",
+    trainable: int | None = None,
+    has_mean: bool = False,
 ) -> Memory:
     """What one device holds when all of the training lies on it.
 
@@ -173,6 +180,7 @@ def training_memory(
         activations: bytes that autograd keeps of the tokens in flight, without the loss (`rehearsal.kept_bytes`).
         optimizer: AdamW keeps two moments of each weight, Muon one of each matrix of the body.
         trainable: how many parameters learn; None for all. The others have neither gradient nor moments.
+        has_mean: whether a running mean of the weights is kept beside the moments.
     """
     total = sum(parameter.numel() for parameter in net.parameters())
     learning = total if trainable is None else trainable
@@ -180,7 +188,7 @@ def training_memory(
     return Memory(
         weights=FLOAT32_BYTES * total,
         gradients=FLOAT32_BYTES * learning,
-        optimizer=FLOAT32_BYTES * (2 * learning - min(inner, learning)),
+        optimizer=FLOAT32_BYTES * ((3 if has_mean else 2) * learning - min(inner, learning)),
         activations=activations,
         loss=_loss_bytes(net.config, load, precision),
         copies=0 if precision == "float32" else BYTES[precision] * sum(matrix.numel() for matrix in matrices(net)),
