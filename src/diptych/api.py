@@ -15,7 +15,7 @@ from diptych.config import RunSettings, TrainSettings, named, nearest, read_yaml
 from diptych.distilling import TOLD, distilled_parts, is_service, prompts_of, write_texts
 from diptych.errors import RecipeError, TrainingError, UsageError
 from diptych.evaluation.evaluate import score_language
-from diptych.evaluation.intervals import Scores
+from diptych.evaluation.intervals import Scores, ratio_score
 from diptych.evaluation.judges import judge_of
 from diptych.finetuning import Finetuned, finetune_recipe
 from diptych.installed import PACKAGES
@@ -28,7 +28,10 @@ from diptych.recipe import Recipe, build
 from diptych.remote import Service
 from diptych.running import load_model, pass_on_interrupt
 from diptych.tasks import PRETRAINING, task_class, task_of_net
+from diptych.tasks.measure import measure
+from diptych.tasks.parallel import is_pattern
 from diptych.text.corpus import Corpus
+from diptych.text.tables import read_table
 from diptych.training.progress import Listener, Several, display
 
 SWITCHES = ("resume", "overwrite")
@@ -193,9 +196,13 @@ def guess_task(data: Any) -> str | None:
         return None
     if isinstance(data, str | Path) and Path(data).suffix.lower() in TAGGED_FILES:
         return "tagging"
-    first: Any = data[0] if isinstance(data, list | tuple) and data else None
+    if is_pattern(data):
+        return "seq2seq"
+    first: Any = data[0] if isinstance(data, list | tuple) and data else _first_line(data)
     if isinstance(first, Mapping) and "text" in first and {"spans", "entities"} & set(first):
         return "tagging"
+    if isinstance(first, Mapping) and any(pair <= set(first) for pair in WRITTEN_COLUMNS):
+        return "seq2seq"
     is_pair = isinstance(first, tuple) and len(first) == 2
     return "tagging" if is_pair and isinstance(first[1], list | tuple) else "classification"
 
@@ -223,15 +230,25 @@ def _task_for(config: ModelConfig) -> str:
 
 
 def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
-    trained = task_of_net(model.net)
-    if trained is None or trained.name != name:
-        raise UsageError("E609")
-    trained.settings = task_class(name).Settings(**settings)
-    rows, _found = trained.read(data, ledger)
-    answers = list(model.predictions(trained.inputs(rows)))
+    task, kind = task_of_net(model.net), task_class(name)
+    is_asked_by_text = kind.heads == ("lm",) and "lm" in model.net.heads
+    if task is None or task.name != name:
+        if not is_asked_by_text:
+            raise UsageError("E609")
+        task = kind(kind.Settings())
+    asked = {key: list(value) if isinstance(value, tuple) else value for key, value in model.config.task} if is_asked_by_text else {}
+    task.settings = kind.Settings(**{**({} if asked.get("name") != name else asked), **settings})
+    tokenizer = task.meet(model.net, model.tokenizer)
+    rows, _found = task.read(data, ledger)
+    answers = list(task.predict(model.net, tokenizer, task.inputs(rows)))
     # What was cut is counted here, where its row is known, and once.
-    trained.examples(rows, model.tokenizer, model.config.context_length, ledger)
-    return judge_of(name).scores(trained, rows, answers)
+    examples = task.examples(rows, tokenizer, model.config.context_length, ledger)
+    scores = judge_of(name).scores(task, rows, answers)
+    if is_asked_by_text:
+        measured = measure(model.net, task, examples)
+        score = ratio_score(task.titles["lm"], measured.totals["lm"], measured.counts["lm"])
+        scores[score.name] = score
+    return scores
 
 
 def _score_text(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
@@ -303,6 +320,17 @@ def _named_files(data: Any) -> tuple[str | list[str] | None, Any]:
 
 TAGGED_FILES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes", ".bmes")
 """Endings of files that hold a token and its tag on each line."""
+
+
+WRITTEN_COLUMNS = ({"source", "target"}, {"src", "tgt"}, {"en", "zh"}, {"en", "de"}, {"原文", "译文"}, {"translation"}, {"summary"})
+"""Columns by which a table of texts that are to be written is known."""
+
+
+def _first_line(data: Any) -> Any:
+    """The first row of a file of JSON lines, whose columns tell what it is for; None of anything else."""
+    if not isinstance(data, str | Path) or not Path(data).is_file() or ".jsonl" not in Path(data).suffixes:
+        return None
+    return next((row.fields for row in read_table(data)), None)
 
 
 def _is_table(data: Any) -> bool:

@@ -198,6 +198,18 @@ CATALOGUE: dict[str, Message] = {
         mark("Vectors of {wanted} numbers were asked for, and this model's have {most}."),
         mark("Take fewer of them, or all by leaving dimensions out."),
     ),
+    "E155": Message(
+        mark("{first} has {lines} lines and {second} has {other}: their lines do not belong together."),
+        mark("The n-th line of one file is the translation of the n-th of the other; see where they part."),
+    ),
+    "E156": Message(
+        mark("{name}: which column is the source and which what is to be written from it, cannot be guessed ({columns})."),
+        mark("Name them with --set task.source=… and --set task.target=…"),
+    ),
+    "E160": Message(
+        mark("None of the {count:,} examples has both what is given and what is to be written."),
+        mark("Check the columns, or the roles of a conversation: user and assistant."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),

@@ -18,7 +18,7 @@ from diptych.evaluation.judges import judge_of, run_judge
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.models.presets import create, preset_config
 from diptych.recipe import Recipe, build
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report
@@ -159,7 +159,7 @@ def read_parts(recipe: Recipe, source: Any, ledger: Ledger, *, hold_out: bool = 
         source = [Path(name) for name in source]
     rows, found = task.read(source, ledger)
     if settings.duplicates == "drop":
-        rows = drop_duplicates(rows, ledger)
+        rows = drop_duplicates(rows, ledger, has_one_answer=task.has_one_answer)
     test: list[Any] = []
     dev: list[Any] = []
     if settings.test is not None:
@@ -185,7 +185,7 @@ def _start(recipe: Recipe, parts: Parts, task: Any, begun: Beginning, ledger: Le
 
     def first_tokenizer() -> Tokenizer:
         kept = kept_tokenizer(recipe.run.out) if begun.resume and recipe.run.out else None
-        return kept or _make_tokenizer(recipe, parts, task.panel, ledger)
+        return kept or _make_tokenizer(recipe, parts, task, ledger)
 
     tokenizer = begun.ranks.first_makes(first_tokenizer, Tokenizer.to_json, Tokenizer.from_json)
     net = create(str(recipe.model.preset), seed=recipe.train.seed, **{**recipe.model.sizes, "vocab_size": tokenizer.vocab_size})
@@ -193,14 +193,15 @@ def _start(recipe: Recipe, parts: Parts, task: Any, begun: Beginning, ledger: Le
     return Model(net, tokenizer)
 
 
-def _make_tokenizer(recipe: Recipe, parts: Parts, panel: Any, ledger: Ledger) -> Tokenizer:
+def _make_tokenizer(recipe: Recipe, parts: Parts, task: Any, ledger: Ledger) -> Tokenizer:
     """The tokenizer that the recipe names, or one that learns from the training texts."""
     settings = recipe.model.tokenizer
     if settings.folder:
         return Tokenizer.load(settings.folder)
-    texts = [text for row in parts.train for text in row.texts]
-    kind = settings.kind or "wordpiece"
-    return Tokenizer.train(sample_of(texts), kind, settings.vocab_size, panel=panel, lowercase=settings.lowercase, ledger=ledger)
+    panel = task.panel_of(preset_config(str(recipe.model.preset)))
+    kind = settings.kind or ("wordpiece" if panel == "masked" else "bpe")
+    texts = sample_of(task.vocabulary(parts.train))
+    return Tokenizer.train(texts, kind, settings.vocab_size, panel=panel, lowercase=settings.lowercase, ledger=ledger)
 
 
 def _train(
@@ -215,7 +216,7 @@ def _train(
     resume: bool,
     with_baselines: bool,
 ) -> Finetuned:
-    net, tokenizer, context = model.net, model.tokenizer, model.config.context_length
+    net, tokenizer, context = model.net, task.meet(model.net, model.tokenizer), model.config.context_length
     examples = task.examples(parts.train, tokenizer, context, ledger)
     own = Ledger()
     dev = task.examples(parts.dev, tokenizer, context, own) if parts.dev else None

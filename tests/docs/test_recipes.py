@@ -1,5 +1,6 @@
 """The recipes that ship are valid, run as they stand on data that looks like what they name, and say commands that exist."""
 
+import json
 import random
 import re
 import shlex
@@ -43,6 +44,12 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
     (tmp_path / "train.conll").write_text(
         "".join(tagged.replace("Rome", f"Rome{n}").replace("在", "在" * (n + 1)) for n in range(12)), encoding="utf-8"
     )
+    pairs = [(f"a dog number {n} runs.", f"ein Hund Nummer {n} läuft.", f"第{n}只狗在跑。") for n in range(40)]
+    for side, language in enumerate(("en", "de", "zh")):
+        (tmp_path / f"train.{language}").write_text("\n".join(pair[side] for pair in pairs), encoding="utf-8")
+    articles = [{"article": f"It rained on day {n}. Nobody went out. 大家都在家。" * 3, "summary": f"Rain on day {n}."} for n in range(40)]
+    lines = [json.dumps(article, ensure_ascii=False) for article in articles]
+    (tmp_path / "articles.jsonl").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
     def carry(name: str, *flags: str) -> Path:
@@ -61,7 +68,7 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
 
 def test_there_are_recipes_for_both_panels_and_both_kinds_of_task() -> None:
     loaded = [recipe.load(path) for path in RECIPES]
-    assert {each.task.name for each in loaded} == {*PRETRAINING, "classification", "tagging"}
+    assert {each.task.name for each in loaded} == {*PRETRAINING, "classification", "tagging", "seq2seq"}
     assert {"base", "preset"} == {"base" if each.model.base else "preset" for each in loaded}
 
 
@@ -86,6 +93,14 @@ def test_a_classification_recipe_runs_for_two_steps(carry_out: Carry, name: str,
     assert (folder / "config.json").exists()
     shown = capsys.readouterr().out
     assert "TF-IDF" in shown and "split: rows for testing" in shown
+
+
+@pytest.mark.parametrize(("name", "baseline"), [("translation", "nearest"), ("translation-zh", "nearest"), ("summary", "lead")])
+def test_a_recipe_that_writes_runs_for_two_steps(carry_out: Carry, name: str, baseline: str, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--set", "model.sizes={num_layers: 1, hidden_size: 64}", "--set", "task.beams=1", "--set", "task.max_ratio=0.1"]
+    folder = carry_out(name, *small)
+    shown = capsys.readouterr().out
+    assert baseline in shown and (folder / "diptych" / "report.html").exists()
 
 
 def test_the_frozen_recipe_moves_the_head_and_nothing_below_it(carry_out: Carry) -> None:

@@ -36,23 +36,20 @@ def decode(
     Raises:
         UsageError E602: this model does not write. E603: a prompt is empty.
     """
-    if not net.config.writes or "lm" not in net.heads or (sources is None and net.config.is_encoder_decoder):
-        raise UsageError("E602", family=net.config.family)
-    if not all(len(prompt) for prompt in prompts):
-        raise UsageError("E603")
+    check_writes(net, prompts, sources)
     if not prompts:
         return
     net.eval()
     texts = [list(prompt) for prompt in prompts]
     begins = [0] * len(texts)
     going = list(range(len(texts)))
-    state: _Cached | None = None
+    state: Cached | None = None
     for position in range(max_new_tokens):
         if state is None or state.is_full:
             for number in going:
                 begins[number] = _begin(len(texts[number]), begins[number], net.config.context_length)
             chosen_sources = None if sources is None else [sources[number] for number in going]
-            state = _Cached(net, [texts[number][begins[number] :] for number in going], chosen_sources, max_new_tokens - position)
+            state = Cached(net, [texts[number][begins[number] :] for number in going], chosen_sources, max_new_tokens - position)
             logits_BV = state.first()
         else:
             logits_BV = state.following([texts[number][-1] for number in going])
@@ -74,8 +71,19 @@ def decode(
         yield step
 
 
-class _Cached:
-    """Texts that are being written, with their keys and values."""
+def check_writes(net: Any, prompts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None) -> None:
+    """
+    Raises:
+        UsageError E602: this model does not write. E603: a prompt is empty.
+    """
+    if not net.config.writes or "lm" not in net.heads or (sources is None and net.config.is_encoder_decoder):
+        raise UsageError("E602", family=net.config.family)
+    if not all(len(prompt) for prompt in prompts):
+        raise UsageError("E603")
+
+
+class Cached:
+    """Texts that are being written, with what is kept of them; the loop here and `beam.py` go on from it."""
 
     def __init__(self, net: Any, texts: list[list[int]], sources: list[Sequence[int]] | None, room: int) -> None:
         self._net = net

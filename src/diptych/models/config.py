@@ -85,6 +85,8 @@ class ModelConfig:
     initializer_range: float = 0.02
     labels: tuple[str, ...] = ()
     """The names of the classes, where there is a head for them."""
+    task: tuple[tuple[str, Any], ...] = ()
+    """The task that a language head was fine-tuned for and what it needs to be asked again, where the head alone does not tell."""
     token_ids: tuple[tuple[str, int], ...] = ()
     """Special tokens by role ("pad", "bos", "eos", "cls", "sep"), for those who read the folder."""
 

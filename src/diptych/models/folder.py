@@ -33,6 +33,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 HEADS = "heads.safetensors"
 """Heads of ours that no class of the family has, by our own names."""
+TASK = "diptych_task"
+"""Where config.json keeps the task that a language head was fine-tuned for; others leave it alone."""
 CAUSAL = "causal"
 """Where the folder of a hybrid keeps its other panel."""
 
@@ -90,7 +92,8 @@ def read_shape(folder: str | Path) -> ModelConfig:
     folder = Path(folder)
     hf = read_config(folder)
     try:
-        return _family(folder, hf).read_config(hf)
+        config = _family(folder, hf).read_config(hf)
+        return dataclasses.replace(config, task=tuple(dict(hf.get(TASK) or {}).items()))
     except KeyError as error:
         raise ModelError("E312", path=folder / "config.json", problem=_("{name} is missing").format(name=error.args[0])) from None
     except (TypeError, ValueError, AttributeError) as error:
@@ -116,6 +119,8 @@ def _write(net: Network, config: ModelConfig, folder: Path) -> None:
     family = FAMILIES[config.family]
     heads = [head for head in net.heads if head in family.heads]
     hf = {"architectures": [family.architecture(heads)], **family.write_config(config)}
+    if config.task:
+        hf[TASK] = dict(config.task)
     ours = net.state_dict()
     tensors: dict[str, Tensor] = {}
     for rule in family.rules(config, heads):

@@ -15,6 +15,7 @@ TASKS = {
     "classification": "diptych.tasks.classification:Classification",
     "tagging": "diptych.tasks.tagging:Tagging",
     "embedding": "diptych.tasks.embedding:Embedding",
+    "seq2seq": "diptych.tasks.seq2seq:Seq2Seq",
 }
 PRETRAINING = ("causal-lm", "masked-lm", "hybrid-lm", "prefix-lm", "denoising")
 """Tasks that learn from running text; the others learn from tables of examples."""
@@ -25,9 +26,14 @@ HEADS = {"classes": "classification", "tags": "tagging", "sentence": "embedding"
 
 
 def task_of_net(net: Any) -> Any:
-    """The downstream task that a network's head answers, ready to predict; None where it has no such head."""
+    """The downstream task that a network's head answers, ready to predict; None where it has no such head.
+
+    A language head serves many tasks, so the network's config says which one it was trained for.
+    """
     name = next((HEADS[head] for head in HEADS if head in net.heads), None)
-    return None if name is None else task_class(name).of(net)
+    if name is None and "lm" in net.heads:
+        name = dict(net.config.task).get("name")
+    return None if name not in TASKS or name in PRETRAINING else task_class(name).of(net)
 
 
 def task_class(name: str) -> Any:

@@ -14,7 +14,7 @@ from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.models.packed import Packed
-from diptych.tasks.tables import LabelledRow, read_labelled
+from diptych.tasks.tables import LabelledRow, chunks, read_labelled
 from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Loss, Outputs, Place, Prediction, Targets, Term, ask
 from diptych.text.tokenizer import Tokenizer
 
@@ -120,7 +120,7 @@ class Classification(HeadTask):
         ledger = ledger if ledger is not None else Ledger()
         device = next(net.parameters()).device
         limit = min(net.config.context_length, self.settings.max_length or net.config.context_length)
-        for chunk in _chunks(inputs, 512):
+        for chunk in chunks(inputs, 512):
             own = Ledger()
             framed = frame_texts([(x,) if isinstance(x, str) else tuple(x) for x in chunk], tokenizer, limit, own)
             for stage, what, entry in own:
@@ -128,7 +128,7 @@ class Classification(HeadTask):
             order = sorted(range(len(framed)), key=lambda number: len(framed[number][0]))
             examples = LabelledTexts([ids for ids, _ in framed], [types for _, types in framed], np.empty(0), ())
             probabilities_BC: dict[int, Tensor] = {}
-            for few in _chunks(order, 32):
+            for few in chunks(order, 32):
                 packed = lay(examples, few).to(device)
                 with torch.inference_mode():
                     answers = ask(net, "classes", net.hidden(packed), packed, torch.arange(len(few), device=device))
@@ -205,14 +205,3 @@ def _shorten(parts: list[list[int]], room: int) -> list[list[int]]:
         second = max((len(part) for number, part in enumerate(parts) if number != longest), default=0)
         parts[longest] = parts[longest][: max(room - others, min(second, len(parts[longest]) - 1), 0)]
     return parts
-
-
-def _chunks(items: Iterable, size: int) -> Iterator[list]:
-    chunk: list = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -6,7 +6,7 @@ are counted in the ledger; a repeated text never lies on both sides of a split.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,8 +122,16 @@ def choose_columns(rows: Sequence[Row], name: str, *, text: str | None, pair: st
 R = TypeVar("R", bound=TaskRow)
 
 
-def drop_duplicates(rows: Sequence[R], ledger: Ledger) -> list[R]:
-    """Each text once, and none that was given two answers: it would teach both and test neither."""
+def drop_duplicates(rows: Sequence[R], ledger: Ledger, *, has_one_answer: bool = True) -> list[R]:
+    """Each text once, and none that was given two answers: it would teach both and test neither.
+
+    Where a text may have several answers, each pair of the two once.
+    """
+    if not has_one_answer:
+        first = {(_fingerprint(row), row.gold): row for row in reversed(rows)}
+        kept = [row for row in rows if first[(_fingerprint(row), row.gold)] is row]
+        ledger.add("table", "rows dropped because the text occurred before", len(rows) - len(kept), total=len(rows))
+        return kept
     labels: dict[int, set[Any]] = defaultdict(set)
     prints = [_fingerprint(row) for row in rows]
     for row, key in zip(rows, prints, strict=True):
@@ -225,3 +233,15 @@ def _longest_text(found: dict[str, list[Any]], columns: Sequence[str]) -> str | 
     texts = {column: [value for value in found[column] if isinstance(value, str) and not _is_number(value)] for column in columns}
     lengths = {column: sum(map(len, values)) for column, values in texts.items()}
     return max(lengths, key=lengths.__getitem__) if lengths and max(lengths.values()) else None
+
+
+def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items, the last one shorter."""
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -14,6 +14,7 @@ import torch
 from diptych.ledger import Ledger
 from diptych.models.packed import Packed
 from diptych.tasks.spans import Span, best_path, spans_of_path, tag_set, tags_of_spans
+from diptych.tasks.tables import chunks
 from diptych.tasks.tagged_texts import TaggedRow, label_set, read_tagged
 from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Loss, Outputs, Place, Targets, Term
 from diptych.text.tokenizer import Tokenizer
@@ -141,7 +142,7 @@ class Tagging(HeadTask):
         """Each text with its stretches, in the order of the inputs; long ones are read in windows, so nothing is cut."""
         limit = min(net.config.context_length, self.settings.max_length or net.config.context_length)
         net.eval()
-        for texts in _few(inputs, 256):
+        for texts in chunks(inputs, 256):
             encoded = _encode(texts, tokenizer)
             windows = []
             for number, (ids, _offsets) in enumerate(encoded):
@@ -223,14 +224,3 @@ def _by_size(order: list[int], windows: list[Window]) -> Iterator[list[int]]:
         few.append(number)
     if few:
         yield few
-
-
-def _few(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

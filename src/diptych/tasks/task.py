@@ -147,6 +147,17 @@ class Features:
     def nats(self, gold_M: Tensor) -> Tensor:
         return cross_entropy(self.features_MD, self.weight_VD, self.bias_V, gold_M)
 
+    def smoothed_nats(self, gold_M: Tensor, smoothing: float) -> Tensor:
+        """-log p(gold) with `smoothing` of the probability asked for all tokens alike (Szegedy et al. 2016, section 7).
+
+        The mean of -log p over the vocabulary is log Z less the mean logit, which is linear in the features, so no logits are made.
+        """
+        mean_D, features_MD = self.weight_VD.float().mean(0), self.features_MD.float()
+        lead_M = (features_MD * (self.weight_VD[gold_M].float() - mean_D)).sum(-1)
+        if self.bias_V is not None:
+            lead_M = lead_M + self.bias_V[gold_M].float() - self.bias_V.float().mean()
+        return self.nats(gold_M) + smoothing * lead_M
+
     def logits(self) -> Tensor:
         return torch.nn.functional.linear(self.features_MD, self.weight_VD, self.bias_V)
 
@@ -254,6 +265,20 @@ class Downstream(Task, Protocol):
     """A task whose answers people use: it reads examples, and predicts for new inputs as well."""
 
     panel: ClassVar[str]
+    has_one_answer: ClassVar[bool]
+    """Whether a question that occurs with two answers teaches neither; a sentence may well have two translations."""
+
+    def meet(self, net: Any, tokenizer: Tokenizer) -> Tokenizer:
+        """Look at the model before any example is read; the tokenizer to go on with, which may know more tokens."""
+        ...
+
+    def panel_of(self, config: Any) -> Panel:
+        """What the tokenizer of a fresh network of this shape must have."""
+        ...
+
+    def vocabulary(self, rows: Sequence[Any]) -> Iterable[str]:
+        """The texts that such a tokenizer learns from."""
+        ...
 
     def read(self, source: Any, ledger: Ledger, found: Mapping[str, str | None] | None = None) -> tuple[list[Any], dict[str, str | None]]:
         """The rows of `source`, and what was found in it: the columns, the format.
@@ -349,6 +374,8 @@ class HeadTask:
     needs_words: bool = False
     titles: Mapping[str, str] = {}
     whole_text: str | None = None
+    panel: ClassVar[Panel]
+    has_one_answer: ClassVar[bool] = True
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
@@ -364,6 +391,15 @@ class HeadTask:
         """
         if not self.fits(config):
             raise DataError("E208", task=self.name, family=config.family, example=self.example)
+
+    def meet(self, net: Any, tokenizer: Tokenizer) -> Tokenizer:
+        return tokenizer
+
+    def panel_of(self, config: Any) -> Panel:
+        return self.panel
+
+    def vocabulary(self, rows: Sequence[Any]) -> Iterable[str]:
+        return (text for row in rows for text in row.texts)
 
     def prepare(self, net: Any, seed: int) -> None:
         self.check(net.config)

@@ -1,4 +1,4 @@
-"""What an encoder-decoder is asked: to write a text from another one, token after token."""
+"""To write a text from another one, token after token: how it is asked of an encoder-decoder, and of a decoder alone."""
 
 from collections.abc import Sequence
 
@@ -25,6 +25,19 @@ def lay_written(sources: Sequence[np.ndarray], answers: Sequence[np.ndarray], st
     example_N = torch.from_numpy(np.repeat(np.arange(len(answers)), lengths))
     asked = Targets(torch.arange(len(gold_N)), gold_N, example_N)
     return Batch(Packed(torch.from_numpy(shown_N), lengths, source=source), {"lm": asked}, tuple(keys))
+
+
+def lay_continued(sources: Sequence[np.ndarray], answers: Sequence[np.ndarray], keys: Sequence[int]) -> Batch:
+    """Each answer asked of a decoder that has read its source as the beginning of the same text."""
+    ids, at, start = [], [], 0
+    for source, answer in zip(sources, answers, strict=True):
+        ids.append(np.concatenate([source, answer[:-1]]))
+        at.append(start + len(source) - 1 + np.arange(len(answer)))
+        start += len(ids[-1])
+    gold_M, at_M = torch.from_numpy(np.concatenate(answers)), torch.from_numpy(np.concatenate(at))
+    example_M = torch.from_numpy(np.repeat(np.arange(len(answers)), list(map(len, answers))))
+    packed = Packed(torch.from_numpy(np.concatenate(ids)), tuple(map(len, ids)), is_causal=True)
+    return Batch(packed, {"lm": Targets(at_M, gold_M, example_M)}, tuple(keys))
 
 
 def frame_source(ids: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:

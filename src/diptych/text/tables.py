@@ -15,6 +15,12 @@ from diptych.messages import _
 from diptych.text.files import UNREADABLE, Source, find_sources, has_halves, read_lines, whole
 
 TEXT_NAMES = ("text", "content", "sentence", "review", "comment", "body", "message", "正文", "文本", "内容", "评论", "句子")
+SOURCE_NAMES = ("source", "src", "input", "document", "article", "dialogue", "abstract", "body", "content", "text", "question")
+SOURCE_NAMES += ("原文", "正文", "文章", "内容", "文本", "摘要")
+TARGET_NAMES = ("target", "tgt", "output", "summary", "translation", "tldr", "highlights", "reference", "title", "headline", "answer")
+TARGET_NAMES += ("label", "译文", "翻译", "总结", "标题", "摘要")
+"""What the two sides of a pair are called, the likeliest first; an abstract may be either."""
+LANGUAGES = ("en", "zh", "de", "fr", "es", "it", "ja", "ko", "ru", "pt", "nl", "cs", "ar", "english", "chinese", "german", "英文", "中文")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,8 @@ def _is_header(first: list[str], second: list[str] | None) -> bool:
         return False
     if second is None:
         return len(names) > 1
+    if all(name.lower() in (*SOURCE_NAMES, *TARGET_NAMES, *LANGUAGES) for name in names):
+        return True
     if len(second) == len(first):
         below = [cell.strip() for cell in second]
         has_text = any(len(cell) > 3 * max(4, len(name)) for cell, name in zip(below, names, strict=True))

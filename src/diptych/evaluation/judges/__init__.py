@@ -8,6 +8,7 @@ JUDGES = {
     "classification": "diptych.evaluation.judges.classification:ClassificationJudge",
     "tagging": "diptych.evaluation.judges.tagging:TaggingJudge",
     "embedding": "diptych.evaluation.judges.embedding:EmbeddingJudge",
+    "seq2seq": "diptych.evaluation.judges.seq2seq:Seq2SeqJudge",
 }
 
 
