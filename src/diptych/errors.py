@@ -178,6 +178,18 @@ CATALOGUE: dict[str, Message] = {
         mark("{where}: {tokens} tokens and {tags} tags."),
         mark("Give one tag for each token."),
     ),
+    "E155": Message(
+        mark("{first} has {lines} lines and {second} has {other}: their lines do not belong together."),
+        mark("The n-th line of one file is the translation of the n-th of the other; see where they part."),
+    ),
+    "E156": Message(
+        mark("{name}: which column is the source and which what is to be written from it, cannot be guessed ({columns})."),
+        mark("Name them with --set task.source=… and --set task.target=…"),
+    ),
+    "E160": Message(
+        mark("None of the {count:,} examples has both what is given and what is to be written."),
+        mark("Check the columns, or the roles of a conversation: user and assistant."),
+    ),
     "E165": Message(
         mark("{path}: the vectors of this model are made by a step that we do not have: {what}."),
         mark("Take a model that pools its tokens (mean, first, last, largest) and normalizes, or leave {path} out to take the mean."),
@@ -197,18 +209,6 @@ CATALOGUE: dict[str, Message] = {
     "E169": Message(
         mark("Vectors of {wanted} numbers were asked for, and this model's have {most}."),
         mark("Take fewer of them, or all by leaving dimensions out."),
-    ),
-    "E155": Message(
-        mark("{first} has {lines} lines and {second} has {other}: their lines do not belong together."),
-        mark("The n-th line of one file is the translation of the n-th of the other; see where they part."),
-    ),
-    "E156": Message(
-        mark("{name}: which column is the source and which what is to be written from it, cannot be guessed ({columns})."),
-        mark("Name them with --set task.source=… and --set task.target=…"),
-    ),
-    "E160": Message(
-        mark("None of the {count:,} examples has both what is given and what is to be written."),
-        mark("Check the columns, or the roles of a conversation: user and assistant."),
     ),
     # E2xx: tokenizers and packing
     "E201": Message(
