@@ -23,7 +23,7 @@ from diptych.messages import _, language, set_language
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "diptych"
 CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
-SAME_IN_BOTH = {"GPT", "MCC", "TF-IDF"}
+SAME_IN_BOTH = {"GPT", "MCC", "TF-IDF", "BLEU", "chrF", "ROUGE-1", "ROUGE-2", "ROUGE-L"}
 """Names that Chinese readers use as they are."""
 
 
