@@ -24,6 +24,8 @@ _HOMES = {
     "plan": "planning",
     "advise": "advice",
     "pull": "hub",
+    "search": "searching",
+    "ask": "searching",
     "convert": "models.pickles",
     "Model": "model",
     "Corpus": "text.corpus",
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from diptych.models.pickles import convert
     from diptych.planning import plan
     from diptych.recipe import Recipe
+    from diptych.searching import ask, search
     from diptych.sweeping import sweep
     from diptych.text.corpus import Corpus
     from diptych.text.tokenizer import Tokenizer

@@ -210,6 +210,18 @@ CATALOGUE: dict[str, Message] = {
         mark("Vectors of {wanted} numbers were asked for, and this model's have {most}."),
         mark("Take fewer of them, or all by leaving dimensions out."),
     ),
+    "E170": Message(
+        mark("There is no text to search in {path}."),
+        mark("Name a folder or files that hold text: {kinds}."),
+    ),
+    "E171": Message(
+        mark("The index file {path} is damaged: {problem}."),
+        mark("Delete the folder that it lies in; the index is made again from the texts."),
+    ),
+    "E172": Message(
+        mark("{path} holds something that is no index."),
+        mark("Name a folder of its own for the index."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),

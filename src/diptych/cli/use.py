@@ -89,7 +89,7 @@ def predict(
     else:
         for text, each in pairs:
             print(json.dumps({"text": text, **each.to_json()}, ensure_ascii=False) if as_json else f"{each}\t{text}")
-    _print_ledger(ledger)
+    print_ledger(ledger)
 
 
 def evaluate(
@@ -113,7 +113,7 @@ def evaluate(
         print(json.dumps(scores.to_json(), ensure_ascii=False))
     else:
         print_table([(model, scores)])
-    _print_ledger(scores.ledger)
+    print_ledger(scores.ledger)
 
 
 def export(
@@ -134,7 +134,7 @@ def export(
         print(json.dumps({"out": str(path), "bytes": size, "ledger": ledger.to_json()}, ensure_ascii=False))
     else:
         print(_("{path} written, {megabytes:,.1f} MB").format(path=path, megabytes=size / 1e6))
-    _print_ledger(ledger)
+    print_ledger(ledger)
 
 
 def report(model: Folder, as_json: Json = False) -> None:
@@ -218,7 +218,7 @@ def _pair_column(folder: Path | None) -> str | None:
     return (facts.get("columns") or {}).get("pair")
 
 
-def _print_ledger(ledger: "Ledger") -> None:
+def print_ledger(ledger: "Ledger") -> None:
     """What was cut or dropped, on stderr: the answers alone are on stdout."""
     for line in ledger.lines():
         print(f"  {line}", file=sys.stderr)
