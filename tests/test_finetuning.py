@@ -112,19 +112,19 @@ class TestTheFolder:
         assert all(name in card for name in ("TF-IDF", "bag of words", "fine-tuned", "n = "))
         assert yaml.safe_load(card.split("---\n")[1])["pipeline_tag"] == "text-classification"
 
-    def test_the_ledger_counts_what_was_dropped_and_cut(self, life: tuple[Finetuned, Path]) -> None:
+    def test_the_ledger_counts_what_was_dropped_and_what_is_long(self, life: tuple[Finetuned, Path]) -> None:
         done, out = life
         counts = {row["what"]: row["count"] for row in json.loads((out / "diptych/ledger.json").read_text(encoding="utf-8"))}
         assert counts["rows dropped because the text occurred before"] == 1
         assert counts["rows dropped because the same text has several labels"] == 2 and counts["texts with several labels"] == 1
         parts = [counts[f"rows for {name}"] for name in ("training", "stopping", "testing")]
         assert sum(parts) == counts["rows read"] - 3 and min(parts) > 0
-        assert sum(entry.count for _stage, what, entry in done.ledger if "cut at the end" in what) == 1
+        assert sum(entry.count for _stage, what, entry in done.ledger if "read in windows" in what) == 1
 
     def test_the_provenance_names_the_columns_and_every_score(self, life: tuple[Finetuned, Path]) -> None:
         done, out = life
         facts = json.loads((out / "diptych/provenance.json").read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name))
-        assert facts["columns"] == {"text": "text", "pair": None, "label": "label"}
+        assert facts["columns"] == {"text": "text", "pair": None, "label": "label", "kind": "single"}
         assert dt.Scores.from_json(facts["scores"]["fine-tuned"]) == done.scores and set(facts["scores"]) >= {"TF-IDF", "majority"}
 
     def test_the_best_state_is_kept_and_its_step_is_known(self, life: tuple[Finetuned, Path]) -> None:
@@ -276,12 +276,12 @@ class TestRows:
 
     def test_rows_longer_than_the_context_are_counted_apart_for_each_part(self, tuned: Callable[..., Finetuned]) -> None:
         rows = [(f"{text} " + "word " * 50, label) for text, label in reviews(10)]
-        done = tuned(rows)
+        done = tuned(rows, task={"long": "cut"})
         found = [(stage, entry.count, entry.total) for stage, what, entry in done.ledger if "cut at the end" in what]
         counts = {name: done.ledger.count("split", f"rows for {name}") for name in ("training", "stopping", "testing")}
         assert sorted(count for _, count, _ in found) == sorted(counts.values())
         assert all(count == total for _, count, total in found)
-        shorter = tuned(rows, task={"max_length": 8})
+        shorter = tuned(rows, task={"max_length": 8, "long": "cut"})
         tokens = [sum(entry.count for _stage, what, entry in each.ledger if what == "tokens cut off") for each in (done, shorter)]
         assert tokens[1] > tokens[0] > 0
 

@@ -18,6 +18,8 @@ _HOMES = {
     "finetune": "api",
     "distill": "api",
     "evaluate": "api",
+    "compare": "api",
+    "check_data": "checking",
     "export": "api",
     "run": "api",
     "sweep": "sweeping",
@@ -43,7 +45,8 @@ __all__ = [*sorted([*_HOMES, "models"]), "__version__"]
 
 if TYPE_CHECKING:
     from diptych.advice import advise
-    from diptych.api import create, distill, evaluate, export, finetune, load, models, pretrain, run
+    from diptych.api import compare, create, distill, evaluate, export, finetune, load, models, pretrain, run
+    from diptych.checking import check_data
     from diptych.errors import DiptychError
     from diptych.estimators import TextClassifier
     from diptych.evaluation.intervals import Score, Scores

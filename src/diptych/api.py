@@ -17,6 +17,7 @@ from diptych.errors import RecipeError, TrainingError, UsageError
 from diptych.evaluation.evaluate import score_language
 from diptych.evaluation.intervals import Scores, ratio_score
 from diptych.evaluation.judges import judge_of
+from diptych.evaluation.paired import Paired, paired
 from diptych.finetuning import Finetuned, finetune_recipe
 from diptych.installed import PACKAGES
 from diptych.ledger import Ledger
@@ -166,6 +167,33 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
     return scores
 
 
+def compare(first: Model | str | Path, second: Model | str | Path, data: Any, **settings: Any) -> Paired:
+    """Two models on the same examples: their scores, and the paired difference with its 95 % interval.
+
+    Raises:
+        UsageError E609: a model has no head that answers. E614: they do different things.
+    """
+    runtime.prepare()
+    found = [each if isinstance(each, Model) else load_model(each) for each in (first, second)]
+    names = (_name_of(first, "A"), _name_of(second, "B"))
+    names = names if names[0] != names[1] else (f"{names[0]} (A)", f"{names[1]} (B)")
+    tasks = [task_of_net(each.net) for each in found]
+    if None in tasks:
+        raise UsageError("E609")
+    kinds = [(each.name, getattr(each, "kind", "single")) for each in tasks]
+    if kinds[0] != kinds[1]:
+        raise UsageError("E614", first=" ".join(kinds[0]), second=" ".join(kinds[1]))
+    ledger = Ledger()
+    judged = [_answered(each, kinds[0][0], data, ledger if number == 0 else Ledger(), settings) for number, each in enumerate(found)]
+    judge = judge_of(kinds[0][0])
+    scores = [judge.scores(task, rows, answers) for task, rows, answers, _examples in judged]
+    counts = [judge.counts(task, rows, answers)[0] for task, rows, answers, _examples in judged]
+    alike = sum(judge.short(a) == judge.short(b) for a, b in zip(judged[0][2], judged[1][2], strict=True))
+    result = paired(names, (scores[0], scores[1]), (counts[0], counts[1]), alike)
+    result.scores[0].ledger = ledger
+    return result
+
+
 def export(model: Model | str | Path, out: str | Path, *, to: str = "gguf", type: str = "f32", ledger: Ledger | None = None) -> Path:
     """Write a model with its tokenizer as one file for another program.
 
@@ -230,6 +258,17 @@ def _task_for(config: ModelConfig) -> str:
 
 
 def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
+    task, rows, answers, examples = _answered(model, name, data, ledger, settings)
+    scores = judge_of(name).scores(task, rows, answers)
+    if task.heads == ("lm",):
+        measured = measure(model.net, task, examples)
+        score = ratio_score(task.titles["lm"], measured.totals["lm"], measured.counts["lm"])
+        scores[score.name] = score
+    return scores
+
+
+def _answered(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> tuple[Any, list[Any], list[Any], Any]:
+    """(the task called `name`, the rows of `data`, what the model says of them, the rows as examples)"""
     task, kind = task_of_net(model.net), task_class(name)
     is_asked_by_text = kind.heads == ("lm",) and "lm" in model.net.heads
     if task is None or task.name != name:
@@ -237,18 +276,19 @@ def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings
             raise UsageError("E609")
         task = kind(kind.Settings())
     asked = {key: list(value) if isinstance(value, tuple) else value for key, value in model.config.task} if is_asked_by_text else {}
-    task.settings = kind.Settings(**{**({} if asked.get("name") != name else asked), **settings})
+    asked = task.settings.model_dump(exclude_unset=True) if not is_asked_by_text else asked if asked.get("name") == name else {}
+    task.settings = kind.Settings(**{**asked, **settings})
     tokenizer = task.meet(model.net, model.tokenizer)
     rows, _found = task.read(data, ledger)
+    model.net.eval()
     answers = list(task.predict(model.net, tokenizer, task.inputs(rows)))
     # What was cut is counted here, where its row is known, and once.
-    examples = task.examples(rows, tokenizer, model.config.context_length, ledger)
-    scores = judge_of(name).scores(task, rows, answers)
-    if is_asked_by_text:
-        measured = measure(model.net, task, examples)
-        score = ratio_score(task.titles["lm"], measured.totals["lm"], measured.counts["lm"])
-        scores[score.name] = score
-    return scores
+    return task, rows, answers, task.examples(rows, tokenizer, model.config.context_length, ledger)
+
+
+def _name_of(model: Model | str | Path, usual: str) -> str:
+    folder = model.folder if isinstance(model, Model) else model
+    return str(folder) if folder is not None else usual
 
 
 def _score_text(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:

@@ -130,6 +130,18 @@ CATALOGUE: dict[str, Message] = {
         mark('{where}: the label column "{column}" is empty.'),
         mark("Fill it, or drop such rows with --set task.empty_labels=drop ({count:,} of {total:,} rows)."),
     ),
+    "E122": Message(
+        mark('{where}: the grade "{value}" is no number.'),
+        mark("Mend it, or take the column as classes with --set task.kind=single."),
+    ),
+    "E123": Message(
+        mark("{task} learns from running text, which has no answers to check."),
+        mark("Name a task that learns from examples ({known}), or look at text with: diptych corpus check"),
+    ),
+    "E130": Message(
+        mark("A teacher's soft answers are taken for one label a text, and these labels are {kind}."),
+        mark("Learn from its hidden states and the labels alone: --set train.regime.distilled.soft=0"),
+    ),
     "E131": Message(
         mark('All {count:,} rows have the same label "{label}", so there is nothing to tell apart.'),
         mark("Name another column with --set task.label=…, or add rows of a second class."),
@@ -148,7 +160,7 @@ CATALOGUE: dict[str, Message] = {
     ),
     "E135": Message(
         mark("The labels are {count:,} different numbers in {total:,} rows, from {first} to {last}: a measurement, not classes."),
-        mark("Name another column with --set task.label=…, or put the numbers into a few classes first, such as low and high."),
+        mark("Name another column with --set task.label=…, or learn to give such numbers with --set task.kind=graded."),
     ),
     "E136": Message(
         mark('{name}: the column "{column}" cannot be both the text and the label.'),
@@ -612,6 +624,10 @@ CATALOGUE: dict[str, Message] = {
     "E613": Message(
         mark("The text has {length} tokens and this model reads at most {limit}."),
         mark("Shorten it, or give it in parts."),
+    ),
+    "E614": Message(
+        mark("One of these models does {first}, the other {second}: there is nothing to compare."),
+        mark("Compare two models that were fine-tuned for the same task."),
     ),
     # E7xx: evaluation and reports
     "E701": Message(

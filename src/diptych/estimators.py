@@ -38,7 +38,7 @@ class TextClassifier:
         from diptych.models.presets import list_presets
         from diptych.recipe import build
         from diptych.running import pass_on_interrupt
-        from diptych.tasks.tables import label_name
+        from diptych.tasks.labels import label_name
         from diptych.training.progress import Several
 
         texts, labels = _as_list(texts), list(labels)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.tasks.tables import LABEL_NAMES, Columns, choose_columns, label_name
+from diptych.tasks.labels import label_name
+from diptych.tasks.tables import LABEL_NAMES, Columns, choose_columns
 from diptych.text.corpus import Corpus
 from diptych.text.files import find_sources
 from diptych.text.tables import rows_of

@@ -17,7 +17,8 @@ def test_help_names_every_command(diptych: Diptych) -> None:
     ran = diptych("--help")
     assert ran.code == 0 and ran.err == ""
     commands = (
-        "demo doctor corpus tokenizer plan pull convert pretrain finetune generate next fill predict evaluate export report recipe models"
+        "demo doctor corpus tokenizer plan pull convert pretrain finetune "
+        "generate next fill predict evaluate compare data export report recipe models"
     )
     assert all(f" {name} " in ran.out for name in [*commands.split(), "recipe", "models"])
 
@@ -35,6 +36,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
             "fill",
             "predict",
             "evaluate",
+            "compare",
             "export",
             "report",
             "models",
@@ -42,7 +44,16 @@ def test_help_names_every_command(diptych: Diptych) -> None:
             "pull",
             "convert",
         ),
-        *("corpus stats", "corpus clean", "corpus check", "tokenizer train", "tokenizer show", "recipe show", "recipe schema"),
+        *(
+            "data check",
+            "corpus stats",
+            "corpus clean",
+            "corpus check",
+            "tokenizer train",
+            "tokenizer show",
+            "recipe show",
+            "recipe schema",
+        ),
     ],
 )
 def test_every_command_has_a_help_that_ends_well(diptych: Diptych, words: str) -> None:
@@ -227,9 +238,9 @@ class TestUse:
         assert ran.code == 0 and "160" in ran.out
         assert [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()] == named
 
-    def test_predict_counts_the_texts_that_it_cut(self, diptych: Diptych, models: dict[str, Path]) -> None:
+    def test_predict_counts_the_texts_that_it_reads_in_windows(self, diptych: Diptych, models: dict[str, Path]) -> None:
         ran = diptych("predict", models["classifier"], "good food " * 100, "short", "--json")
-        assert len(ran.json) == 2 and "longer than the context, cut at the end: 1" in ran.err
+        assert len(ran.json) == 2 and "longer than the context, read in windows: 1" in ran.err
 
     def test_a_model_of_pairs_predicts_pairs(self, diptych: Diptych, models: dict[str, Path], tmp_path: Path) -> None:
         rows = "".join(f"left {number},右边 {number % 2},{'yes' if number % 2 else 'no'}\n" for number in range(12))

@@ -7,7 +7,9 @@ from sklearn.metrics import log_loss
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.tasks.classification import Classification, ClassificationSettings, frame_texts, label_set
+from diptych.tasks.classification import Classification, ClassificationSettings
+from diptych.tasks.framing import frame_texts
+from diptych.tasks.labels import classes_of
 from diptych.tasks.tables import LabelledRow
 from diptych.tasks.task import Place
 
@@ -16,6 +18,10 @@ LABELS = ["good", "bad", "bad", "good", "no idea", "good"]
 
 def row(text, label, number=0):
     return LabelledRow(text if isinstance(text, tuple) else (text,), label, f"row {number}")
+
+
+def labels_of_rows(rows):
+    return classes_of([each.label for each in rows], "single")
 
 
 @pytest.fixture
@@ -94,11 +100,11 @@ def test_a_pair_is_framed_as_two_segments(fitted, masked_tokenizer):
     task, net, examples = fitted(pairs)
     a, b = (masked_tokenizer.encode(text) for text in pairs[0].texts)
     cls, sep = masked_tokenizer.id("[CLS]"), masked_tokenizer.id("[SEP]")
-    assert examples.ids[0].tolist() == [cls, *a, sep, *b, sep]
-    assert examples.types[0].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1)
+    assert examples.windows[0][0].ids.tolist() == [cls, *a, sep, *b, sep]
+    assert examples.windows[0][0].types.tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1)
     batch = task.collate(examples, [Place(0, 0, 0)])
     with torch.inference_mode():
-        logits = net.logits(torch.tensor(examples.ids[0])[None], token_type_ids=torch.tensor(examples.types[0])[None])
+        logits = net.logits(torch.tensor(examples.windows[0][0].ids)[None], token_type_ids=torch.tensor(examples.windows[0][0].types)[None])
         total = float(task.loss(task.forward(net, batch), batch)["classes"].total_B.sum())
         found = next(iter(task.predict(net, masked_tokenizer, [pairs[0].texts])))
     assert total == pytest.approx(-float(torch.log_softmax(logits, -1)[0, task.labels.index("yes")]), rel=1e-5)
@@ -107,7 +113,7 @@ def test_a_pair_is_framed_as_two_segments(fitted, masked_tokenizer):
 
 def test_what_is_longer_than_the_context_is_cut_at_the_end_and_counted(rows, masked_tokenizer):
     ledger = Ledger()
-    task = Classification(ClassificationSettings())
+    task = Classification(ClassificationSettings(long="cut"))
     examples = task.examples(rows, masked_tokenizer, 20, ledger)
     whole = [masked_tokenizer.encode(each.texts[0]) for each in rows]
     too_long = [ids for ids in whole if len(ids) > 18]
@@ -116,14 +122,15 @@ def test_what_is_longer_than_the_context_is_cut_at_the_end_and_counted(rows, mas
     assert ledger.count("texts", "tokens cut off") == sum(len(ids) - 18 for ids in too_long)
     first = next(number for number, ids in enumerate(whole) if len(ids) > 18)
     assert any(rows[first].where in line for line in ledger.lines())
-    for ids, kept in zip(whole, examples.ids, strict=True):
+    for ids, [(kept, _types)] in zip(whole, examples.windows, strict=True):
         assert kept[1:-1].tolist() == ids[:18]
         assert len(kept) <= 20
 
 
 def test_max_length_cuts_before_the_context_does(rows, masked_tokenizer):
-    task = Classification(ClassificationSettings(max_length=10))
-    assert max(map(len, task.examples(rows, masked_tokenizer, 20, Ledger()).ids)) == 10
+    task = Classification(ClassificationSettings(max_length=10, long="cut"))
+    examples = task.examples(rows, masked_tokenizer, 20, Ledger())
+    assert max(len(each.ids) for [each] in examples.windows) == 10
 
 
 @pytest.mark.parametrize(
@@ -147,27 +154,27 @@ def test_a_limit_too_small_for_any_word_leaves_the_frame_alone(limit, masked_tok
 
 def test_one_class_is_nothing_to_tell_apart():
     with pytest.raises(DataError) as caught:
-        label_set([row("a", "good"), row("b", "good")])
+        labels_of_rows([row("a", "good"), row("b", "good")])
     assert caught.value.code == "E131"
     assert "good" in str(caught.value) and "2" in str(caught.value) and "task.label" in str(caught.value)
 
 
 def test_labels_are_sorted_as_numbers_where_they_are_and_as_words_elsewhere():
-    assert label_set([row("a", label) for label in ("10", "9", "-1")]) == ("-1", "9", "10")
-    assert label_set([row("a", label) for label in ("b", "差", "10", "a")]) == ("10", "a", "b", "差")
-    assert label_set([row("a", label) for label in ("2", "nan", "1")]) == ("1", "2", "nan")
+    assert labels_of_rows([row("a", label) for label in ("10", "9", "-1")]) == ("-1", "9", "10")
+    assert labels_of_rows([row("a", label) for label in ("b", "差", "10", "a")]) == ("10", "a", "b", "差")
+    assert labels_of_rows([row("a", label) for label in ("2", "nan", "1")]) == ("1", "2", "nan")
 
 
 def test_labels_that_are_the_same_number_stand_in_one_order_only():
     """In a set their order is that of the hash, which is another in each process; a resumed run would mix them up."""
     labels = [f"1{'0' * zeros}e-{zeros}" for zeros in range(1, 15)]
-    assert label_set([row("a", label) for label in labels]) == label_set([row("a", label) for label in reversed(labels)])
-    assert list(label_set([row("a", label) for label in labels])) == sorted(labels)
+    assert labels_of_rows([row("a", label) for label in labels]) == labels_of_rows([row("a", label) for label in reversed(labels)])
+    assert list(labels_of_rows([row("a", label) for label in labels])) == sorted(labels)
 
 
 def test_measurements_are_not_classes():
     with pytest.raises(DataError) as caught:
-        label_set([row("a", str(number / 7)) for number in range(40)])
+        labels_of_rows([row("a", str(number / 7)) for number in range(40)])
     assert caught.value.code == "E135"
 
 
@@ -211,4 +218,4 @@ def test_the_labels_are_kept_from_the_first_examples(rows, masked_tokenizer):
     later = task.examples(rows[:2], masked_tokenizer, 64, Ledger())
     assert task.labels == ("bad", "good", "no idea")
     assert later.gold.tolist() == [1, 0]
-    assert np.array_equal(later.ids[0], np.asarray(masked_tokenizer.frame(masked_tokenizer.encode(rows[0].texts[0]))[0]))
+    assert np.array_equal(later.windows[0][0].ids, np.asarray(masked_tokenizer.frame(masked_tokenizer.encode(rows[0].texts[0]))[0]))

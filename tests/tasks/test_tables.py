@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.tasks.tables import LabelledRow, digest, drop_duplicates, label_name, read_labelled, split_rows
+from diptych.tasks.labels import label_name
+from diptych.tasks.tables import LabelledRow, digest, drop_duplicates, read_labelled, split_rows
 
 
 def row(text, label, number=0, group=None):

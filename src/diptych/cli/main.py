@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from diptych import runtime
-from diptych.cli import fetch, find, plan, speech, text, train, use
+from diptych.cli import data, fetch, find, plan, speech, text, train, use
 from diptych.errors import DiptychError, of_system
 from diptych.messages import _, set_language
 
@@ -75,6 +75,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 text.add_to(app)
+data.add_to(app)
 train.add_to(app)
 plan.add_to(app)
 fetch.add_to(app)

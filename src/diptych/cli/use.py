@@ -116,6 +116,31 @@ def evaluate(
     print_ledger(scores.ledger)
 
 
+def compare(
+    first: Annotated[str, typer.Argument(help="A model folder.")],
+    second: Annotated[str, typer.Argument(help="Another one, fine-tuned for the same task.")],
+    data: Annotated[str, typer.Argument(help="Examples with their answers, which neither was trained on.")],
+    text: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Whether one of two models is better on the same examples, by a paired test.
+
+    Example: `diptych compare my-classifier small-classifier test.csv`
+    """
+    from diptych import api
+    from diptych.report.terminal import print_table
+
+    columns = {name: value for name, value in (("text", text), ("label", label)) if value is not None}
+    found = api.compare(first, second, data, **columns)
+    if as_json:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        print_table(list(zip(found.names, found.scores, strict=True)))
+        print(found.verdict())
+    _print_ledger(found.scores[0].ledger)
+
+
 def export(
     model: Folder,
     out: Annotated[str, typer.Option(help="The file to write.")],
@@ -182,6 +207,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(fill)
     app.command()(predict)
     app.command()(evaluate)
+    app.command()(compare)
     app.command()(export)
     app.command()(report)
     app.command()(models)

@@ -1,6 +1,6 @@
-"""Spearman's correlation of ranks as a mean over examples, so that its interval and a paired difference come as all others do.
+"""Spearman's and Pearson's correlation as sums over examples, so that intervals and paired differences come as all others do.
 
-A correlation is no ratio of sums. Its influence function (Croux and Dehon 2010, eq. 3; here with ties) says how much each
+A correlation of ranks is no ratio of sums. Its influence function (Croux and Dehon 2010, eq. 3; here with ties) says how much each
 example moves it; the value plus that influence, averaged, is the value, and resampling the average has its spread.
 """
 
@@ -24,6 +24,14 @@ def spearman_of(name: str, a_N: np.ndarray, b_N: np.ndarray) -> Counts:
     return mean_of(name, value + influence)
 
 
+def pearson_of(name: str, first_N: np.ndarray, second_N: np.ndarray) -> Counts:
+    """Pearson's correlation; 0 where one side does not vary."""
+    # Both sides are centred first, since sums of squares of large numbers cancel.
+    x_N, y_N = _standard(first_N), _standard(second_N)
+    rows = np.stack([np.ones(len(x_N)), x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)
+    return Counts(name, rows, _correlation)
+
+
 def _ranks(x: np.ndarray) -> np.ndarray:
     """The share of examples below each, ties by half, less one half: centred."""
     ordered = np.sort(x)
@@ -42,3 +50,16 @@ def _shift(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _centred(x: np.ndarray) -> np.ndarray:
     return x - x.mean()
+
+
+def _standard(values_N: np.ndarray) -> np.ndarray:
+    values_N = np.asarray(values_N, dtype=float)
+    spread = values_N.std() if len(values_N) else 0.0
+    return (values_N - values_N.mean()) / spread if spread > 0 else np.zeros(len(values_N))
+
+
+def _correlation(sums: np.ndarray) -> np.ndarray:
+    n, x, y, xx, yy, xy = np.moveaxis(np.asarray(sums, dtype=float), -1, 0)
+    n = np.maximum(n, 1)
+    spread = np.sqrt(np.maximum(0, xx - x * x / n) * np.maximum(0, yy - y * y / n))
+    return np.divide(xy - x * y / n, spread, out=np.zeros_like(spread), where=spread > 1e-9)

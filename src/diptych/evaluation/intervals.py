@@ -18,6 +18,8 @@ from diptych.streams import stream
 
 RESAMPLES = 2000
 LEVEL = 0.95
+FEW_KINDS = 10
+"""Where there are so many times fewer different examples than examples, as of right and wrong ones, kinds of them are drawn."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ class Counts:
         """This score less another one of the same examples, with the interval of the paired difference."""
         assert len(self.rows_NS) == len(other.rows_NS)
         value = self.value(self.rows_NS.sum(0, dtype=float)) - other.value(other.rows_NS.sum(0, dtype=float))
-        samples = self.value(_resampled_sums(self.rows_NS, seed)) - other.value(_resampled_sums(other.rows_NS, seed))
+        # One sample of examples for both: what is drawn for the one is drawn for the other.
+        sums = _resampled_sums(np.concatenate([self.rows_NS, other.rows_NS], axis=1), seed)
+        width = self.rows_NS.shape[1]
+        samples = self.value(sums[:, :width]) - other.value(sums[:, width:])
         return _score("difference", float(value), samples, len(self.rows_NS))
 
 
@@ -97,6 +102,19 @@ def f1_of(name: str, hits_N: np.ndarray, found_N: np.ndarray, gold_N: np.ndarray
     """Micro-averaged F1: 2 hits / (found + gold)."""
     rows = np.stack([np.asarray(hits_N, dtype=float), np.asarray(found_N, dtype=float) + np.asarray(gold_N, dtype=float)], axis=1)
     return Counts(name, rows, lambda sums: np.divide(2 * sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:-1]), where=sums[..., 1] > 0))
+
+
+def macro_f1_of(name: str, hits_NC: np.ndarray, found_NC: np.ndarray, gold_NC: np.ndarray) -> Counts:
+    """The mean of each label's F1 over the labels that occur, in the gold or in what was found."""
+    num_labels = hits_NC.shape[1]
+    rows = np.concatenate([np.asarray(hits_NC, dtype=float), np.asarray(found_NC, dtype=float) + np.asarray(gold_NC, dtype=float)], axis=1)
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        hits, both = sums[..., :num_labels], sums[..., num_labels:]
+        each = np.divide(2 * hits, both, out=np.zeros(both.shape), where=both > 0)
+        return each.sum(-1) / np.maximum(1, (both > 0).sum(-1))
+
+    return Counts(name, rows, value)
 
 
 def ratio_score(name: str, totals: np.ndarray, counts: np.ndarray, *, seed: int = 0) -> Score:
@@ -177,8 +195,12 @@ def _resampled_sums(rows_NS: np.ndarray, seed: int) -> np.ndarray:
     if not size:
         return np.zeros((RESAMPLES, rows_NS.shape[1]))
     draw = stream(seed, "bootstrap")
-    sums = np.empty((RESAMPLES, rows_NS.shape[1]))
     rows = rows_NS.astype(float)
+    kinds, how_often = np.unique(rows, axis=0, return_counts=True)
+    if FEW_KINDS * len(kinds) <= size:
+        # The same bootstrap: how often each kind of example is drawn, in place of which examples.
+        return draw.multinomial(size, how_often / size, size=RESAMPLES) @ kinds
+    sums = np.empty((RESAMPLES, rows_NS.shape[1]))
     for number in range(RESAMPLES):
         sums[number] = np.bincount(draw.integers(0, size, size), minlength=size) @ rows
     return sums

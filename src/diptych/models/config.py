@@ -87,6 +87,8 @@ class ModelConfig:
     """The names of the classes, where there is a head for them."""
     task: tuple[tuple[str, Any], ...] = ()
     """The task that a language head was fine-tuned for and what it needs to be asked again, where the head alone does not tell."""
+    label_kind: Literal["single", "several", "graded"] = "single"
+    """Whether a text has one of the labels, several at once, or a grade: what Hugging Face calls the type of problem."""
     token_ids: tuple[tuple[str, int], ...] = ()
     """Special tokens by role ("pad", "bos", "eos", "cls", "sep"), for those who read the folder."""
 

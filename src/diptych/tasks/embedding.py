@@ -21,7 +21,7 @@ from diptych.ledger import Ledger
 from diptych.models.packed import Packed
 from diptych.models.pooling import Pooling, SentenceHead
 from diptych.streams import permute
-from diptych.tasks.classification import frame_texts
+from diptych.tasks.framing import frame_texts
 from diptych.tasks.measure import EVALUATION, by_tokens
 from diptych.tasks.pair_tables import PairRow, read_pairs
 from diptych.tasks.task import Batch, ExampleSettings, Loss, Place, Term

@@ -7,7 +7,7 @@ are counted in the ledger; a repeated text never lies on both sides of a split.
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +16,15 @@ from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.streams import seed_for
+from diptych.tasks.labels import Kind, Label, find_separator, guess_kind, is_missing, label_name, label_of
 from diptych.tasks.task import Row as TaskRow
 from diptych.text.corpus import Document, Row, read_table
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "body", "message", "title", "正文", "文本", "内容", "评论", "句子")
+TEXT_NAMES += ("text1", "sentence1", "text_a", "premise", "question1", "文本1", "句子1")
 PAIR_NAMES = ("text2", "sentence2", "text_b", "hypothesis", "question2", "文本2", "句子2")
 LABEL_NAMES = ("label", "labels", "class", "category", "sentiment", "stars", "rating", "target", "intent", "标签", "类别", "情感", "分类")
+LABEL_NAMES += ("gold_label", "score", "similarity", "分数", "评分")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Columns:
     text: str
     label: str
     pair: str | None = None
+    kind: Kind = "single"
     is_guess: bool = True
 
 
@@ -39,17 +43,17 @@ class LabelledRow:
     """One example of a table: a text or a pair, its label (None where it is not known) and its group."""
 
     texts: tuple[str, ...]
-    label: str | None
+    label: Label | None
     where: str
     group: str | None = None
 
     @property
-    def gold(self) -> str | None:
+    def gold(self) -> Label | None:
         return self.label
 
     @property
     def stratum(self) -> str | None:
-        return self.label
+        return self.label if isinstance(self.label, str) else None
 
 
 def read_labelled(
@@ -60,13 +64,14 @@ def read_labelled(
     pair: str | None = None,
     label: str | None = None,
     group: str | None = None,
+    kind: str | None = None,
     empty_labels: str = "error",
 ) -> tuple[list[LabelledRow], Columns]:
     """Read a table of texts and labels.
 
     Raises:
         DataError E132: the table is empty. E133: a named column does not exist. E134: no column can be the text or the
-        label. E121: a label is empty and `empty_labels` is "error".
+        label. E121: a label is empty and `empty_labels` is "error". E122: a grade is no number.
     """
     rows = list(read_table(source, ledger))
     name = str(source) if isinstance(source, str | Path) else _("the table")
@@ -75,10 +80,17 @@ def read_labelled(
     columns = choose_columns(rows, name, text=text, pair=pair, label=label)
     if group is not None and group not in rows[0].fields:
         raise DataError("E133", name=name, column=group, hint=nearest(group, rows[0].fields))
+    cells = [row.fields.get(columns.label) for row in rows]
+    guessed, separator = guess_kind(cells)
+    columns = replace(columns, kind=kind or guessed)
+    if columns.kind == "several" and separator is None:
+        separator = find_separator([cell for cell in cells if isinstance(cell, str)])
+    labels = [label_of(cell, columns.kind, separator, row.where) for cell, row in zip(cells, rows, strict=True)]
     labelled = []
-    num_empty = sum(label_name(row.fields.get(columns.label)) is None for row in rows)
-    for row in rows:
-        value = label_name(row.fields.get(columns.label))
+    num_empty = sum(label is None for label in labels)
+    for row, value in zip(rows, labels, strict=True):
+        if value == ():
+            ledger.add("table", "rows to which no label applies", total=len(rows), where=row.where)
         if value is None:
             if empty_labels == "error":
                 raise DataError("E121", where=row.where, column=columns.label, count=num_empty, total=len(rows))
@@ -183,29 +195,8 @@ def digest(rows: Sequence[TaskRow]) -> str:
     return state.hexdigest()
 
 
-def label_name(value: Any) -> str | None:
-    """A label as text: 1, 1.0 and "1" are one label; None, NaN and "" are none."""
-    if _is_missing(value):
-        return None
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip() or None
-
-
 def _text(value: Any) -> str:
-    return "" if _is_missing(value) else str(value)
-
-
-def _is_missing(value: Any) -> bool:
-    """None, NaN, and the NA of pandas, which refuses to be compared."""
-    if value is None:
-        return True
-    try:
-        return bool(value != value)
-    except TypeError:
-        return True
+    return "" if is_missing(value) else str(value)
 
 
 def _is_number(text: str) -> bool:

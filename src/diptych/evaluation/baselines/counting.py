@@ -42,17 +42,17 @@ def bag_of_words(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> 
     """Word counts and logistic regression."""
     from sklearn.feature_extraction.text import CountVectorizer
 
-    return _fit(mark("bag of words"), CountVectorizer(**_counting(texts)), texts, labels, seed)
+    return _fit(mark("bag of words"), CountVectorizer(**counting(texts)), texts, labels, seed)
 
 
 def tfidf(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> Baseline:
     """TF-IDF (Spärck Jones 1972) with sublinear counts, and logistic regression."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return _fit(mark("TF-IDF"), TfidfVectorizer(sublinear_tf=True, **_counting(texts)), texts, labels, seed)
+    return _fit(mark("TF-IDF"), TfidfVectorizer(sublinear_tf=True, **counting(texts)), texts, labels, seed)
 
 
-def _counting(texts: Sequence[str]) -> dict[str, Any]:
+def counting(texts: Sequence[str]) -> dict[str, Any]:
     """What both vectorizers are told; a word of one text only says little, unless there are few texts."""
     return {"analyzer": features, "min_df": 2 if len(texts) > 50 else 1, "dtype": np.float32}
 

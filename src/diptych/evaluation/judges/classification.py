@@ -1,4 +1,4 @@
-"""Labels of texts: accuracy, macro-F1 and MCC, beside the majority, word counts and TF-IDF."""
+"""Labels of texts, each kind judged by its own measures, beside the majority, word counts and TF-IDF."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from diptych.evaluation.baselines import Baseline, bag_of_words, majority, tfidf
+from diptych.evaluation.baselines.labels import constant, several_tfidf, similarity, tfidf_regression
+from diptych.evaluation.correlation import pearson_of, spearman_of
 from diptych.evaluation.evaluate import Comparison, score_predictions
-from diptych.evaluation.intervals import Counts, Scores, mean_of
+from diptych.evaluation.intervals import Counts, Scores, f1_of, macro_f1_of, mean_of
 from diptych.evaluation.metrics import confusion
 from diptych.messages import _, mark
+from diptych.tasks.answers import Grade, SeveralLabels
+from diptych.tasks.labels import grade_of, names_of, shown
 from diptych.tasks.tables import LabelledRow
 from diptych.tasks.task import Prediction
 
@@ -36,34 +40,62 @@ class ClassificationJudge:
     def __init__(self) -> None:
         self._top_words: dict[str, list[tuple[str, float]]] = {}
 
-    def counts(self, task: Any, rows: Sequence[LabelledRow], answers: Sequence[Prediction]) -> list[Counts]:
+    def counts(self, task: Any, rows: Sequence[LabelledRow], answers: Sequence[Any]) -> list[Counts]:
+        if task.kind == "several":
+            return _of_several(task.labels, rows, answers)
+        if task.kind == "graded":
+            return _of_grades(rows, answers)
         right = [each.label == row.label for each, row in zip(answers, rows, strict=True)]
         return [mean_of(mark("accuracy"), np.array(right, dtype=float))]
 
-    def scores(self, task: Any, rows: Sequence[LabelledRow], answers: Sequence[Prediction]) -> Scores:
-        return score_predictions([row.label or "" for row in rows], [each.label for each in answers], task.labels)
+    def scores(self, task: Any, rows: Sequence[LabelledRow], answers: Sequence[Any]) -> Scores:
+        if task.kind != "single":
+            return Scores(each.score() for each in self.counts(task, rows, answers))
+        return score_predictions([shown(row.label) for row in rows], [each.label for each in answers], task.labels)
 
-    def short(self, answer: Prediction) -> str:
-        return answer.label
+    def short(self, answer: Any) -> str:
+        return answer.label if isinstance(answer, Prediction) else str(answer)
 
-    def baselines(self, task: Any, rows: Sequence[LabelledRow]) -> Iterable[Counting]:
-        texts, labels = [" ".join(row.texts) for row in rows], [row.label or "" for row in rows]
+    def baselines(self, task: Any, rows: Sequence[LabelledRow]) -> Iterable[Any]:
+        if task.kind == "several":
+            yield constant(rows, task.kind)
+            yield several_tfidf(rows, task.labels, task.settings.threshold)
+            return
+        if task.kind == "graded":
+            yield constant(rows, task.kind)
+            yield tfidf_regression(rows)
+            if rows and len(rows[0].texts) > 1:
+                yield similarity(rows)
+            return
+        texts, labels = [" ".join(row.texts) for row in rows], [shown(row.label) for row in rows]
         for fit in (majority, bag_of_words, tfidf):
             fitted = fit(texts, labels)
             self._top_words = fitted.top_words or self._top_words
             yield Counting(fitted)
 
-    def show(self, task: Any, rows: Sequence[LabelledRow], answers: Sequence[Prediction], comparison: Comparison) -> None:
+    def show(self, task: Any, rows: Sequence[LabelledRow], answers: Sequence[Any], comparison: Comparison) -> None:
+        pairs = list(zip(rows, answers, strict=True))
+        if task.kind == "graded":
+            pairs.sort(key=lambda pair: -abs(pair[1].value - grade_of(pair[0].label)))
+            comparison.mistakes = [(" | ".join(row.texts), shown(row.label), str(each), float("nan")) for row, each in pairs[:12]]
+            return
+        if task.kind == "several":
+            wrong = [(row, each) for row, each in pairs if set(each.labels) != set(names_of(row.label))]
+            wrong.sort(key=lambda pair: -len(set(pair[1].labels) ^ set(names_of(pair[0].label))))
+            comparison.mistakes = [(" | ".join(row.texts), shown(row.label), str(each), float("nan")) for row, each in wrong[:12]]
+            return
         numbers = {label: number for number, label in enumerate(task.labels)}
-        gold = [numbers.get(row.label or "", -1) for row in rows]
+        gold = [numbers.get(shown(row.label), -1) for row in rows]
         comparison.labels = task.labels
         comparison.table = confusion(gold, [numbers[each.label] for each in answers], len(numbers))
         comparison.top_words = self._top_words
-        wrong = [(row, each) for row, each in zip(rows, answers, strict=True) if each.label != row.label]
+        wrong = [(row, each) for row, each in pairs if each.label != row.label]
         wrong.sort(key=lambda pair: -pair[1].probability)
-        comparison.mistakes = [(" | ".join(row.texts), row.label or "", each.label, each.probability) for row, each in wrong[:12]]
+        comparison.mistakes = [(" | ".join(row.texts), shown(row.label), each.label, each.probability) for row, each in wrong[:12]]
 
     def about(self, task: Any) -> str:
+        if task.kind == "graded":
+            return _("A model that gives texts a grade, fine-tuned with Diptych.")
         return _("A text classifier that was fine-tuned with Diptych: {labels}.").format(labels=", ".join(task.labels[:20]))
 
     def caveats(self, task: Any, train: Sequence[LabelledRow], comparison: Comparison | None) -> list[str]:
@@ -71,9 +103,34 @@ class ClassificationJudge:
         if comparison is not None and len(set(comparison.main.predicted)) == 1 and len(set(comparison.gold)) > 1:
             text = _("It predicts one class only ({label}): it has learnt nothing. Try a lower learning rate or more epochs.")
             caveats.append(text.format(label=comparison.main.predicted[0]))
+        if task.kind != "single":
+            return caveats
         counts = Counter(row.label for row in train)
         most, least = max(counts.values()), min(counts.values())
         if most > 10 * least:
             text = _("The classes are uneven ({most:,} to {least:,} rows): look at macro-F1, not at accuracy.")
             caveats.append(text.format(most=most, least=least))
         return caveats
+
+
+def _of_several(labels: Sequence[str], rows: Sequence[LabelledRow], answers: Sequence[SeveralLabels]) -> list[Counts]:
+    """Micro-F1, macro-F1 and the share of texts whose labels are all right; a label that was not learnt is always missed."""
+    names = [*labels, *sorted({name for row in rows for name in names_of(row.label)} - set(labels))]
+    gold_NC = np.array([[name in names_of(row.label) for name in names] for row in rows]).reshape(len(rows), len(names))
+    found_NC = np.array([[name in each.labels for name in names] for each in answers]).reshape(len(rows), len(names))
+    hits_NC = gold_NC & found_NC
+    return [
+        f1_of(mark("micro-F1"), hits_NC.sum(1), found_NC.sum(1), gold_NC.sum(1)),
+        macro_f1_of(mark("macro-F1"), hits_NC, found_NC, gold_NC),
+        mean_of(mark("all labels right"), (gold_NC == found_NC).all(1)),
+    ]
+
+
+def _of_grades(rows: Sequence[LabelledRow], answers: Sequence[Grade]) -> list[Counts]:
+    gold_N = np.array([grade_of(row.label) for row in rows])
+    found_N = np.array([each.value for each in answers])
+    return [
+        spearman_of(mark("Spearman"), gold_N, found_N),
+        pearson_of(mark("Pearson"), gold_N, found_N),
+        mean_of(mark("squared error"), np.square(gold_N - found_N)),
+    ]

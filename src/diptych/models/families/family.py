@@ -19,6 +19,10 @@ ACTIVATION_THERE = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "si
 ROLES = ("pad", "bos", "eos", "cls", "sep", "decoder_start")
 
 
+PROBLEM_TYPES = {"single": "single_label_classification", "several": "multi_label_classification", "graded": "regression"}
+"""Kinds of labels, and what Hugging Face calls them."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """One of our tensors and the one or several of theirs that it holds; `{i}` stands for the number of a layer."""
@@ -87,6 +91,7 @@ class Family:
             vocab_size=hf["vocab_size"],
             is_tied=hf.get("tie_word_embeddings", self.is_tied),
             labels=_labels(hf),
+            label_kind=_label_kind(hf),
             token_ids=_token_ids(hf),
             **self.read_more(hf),
         )
@@ -104,6 +109,7 @@ class Family:
             "tie_word_embeddings": config.is_tied,
             "dtype": "float32",
             **({"id2label": labels, "label2id": {label: int(i) for i, label in labels.items()}} if labels else {}),
+            **({"problem_type": PROBLEM_TYPES[config.label_kind]} if labels and config.label_kind != "single" else {}),
             **self.write_more(config),
             **ids,
         }
@@ -207,6 +213,13 @@ def _labels(hf: Mapping[str, Any]) -> tuple[str, ...]:
     names = hf.get("id2label") or {}
     ordered = tuple(str(names[key]) for key in sorted(names, key=int))
     return ordered or tuple(f"LABEL_{number}" for number in range(int(hf.get("num_labels") or 0)))
+
+
+def _label_kind(hf: Mapping[str, Any]) -> Any:
+    """What kind of labels there are; where a folder does not say so, one label alone is a grade, as transformers takes it."""
+    kinds = {theirs: ours for ours, theirs in PROBLEM_TYPES.items()}
+    is_alone = len(hf.get("id2label") or {}) == 1 or hf.get("num_labels") == 1
+    return kinds.get(str(hf.get("problem_type")), "graded" if is_alone else "single")
 
 
 def _token_ids(hf: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:

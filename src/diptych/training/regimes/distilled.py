@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from diptych.errors import TrainingError
+from diptych.errors import DataError, TrainingError
 from diptych.messages import _
 from diptych.remote import Service
 from diptych.streams import seed_for
@@ -256,6 +256,8 @@ class _Lesson:
 def _settled(teacher: Any, net: Any, task: Task, settings: DistilledSettings) -> Any:
     """A teacher that has what its student is to be taught, and does not learn itself."""
     missing = [name for name in task.heads if name not in teacher.heads]
+    if settings.soft and getattr(task, "kind", "single") != "single":
+        raise DataError("E130", kind=task.kind)  # type: ignore[attr-defined]
     if settings.soft and missing:
         raise TrainingError("E532", teacher=settings.teacher, heads=", ".join(missing))
     ours, theirs = net.config, teacher.config
