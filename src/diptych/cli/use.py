@@ -138,7 +138,7 @@ def compare(
     else:
         print_table(list(zip(found.names, found.scores, strict=True)))
         print(found.verdict())
-    _print_ledger(found.scores[0].ledger)
+    print_ledger(found.scores[0].ledger)
 
 
 def export(
