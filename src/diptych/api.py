@@ -31,6 +31,7 @@ from diptych.running import load_model, pass_on_interrupt
 from diptych.tasks import PRETRAINING, task_class, task_of_net
 from diptych.tasks.measure import measure
 from diptych.tasks.parallel import is_pattern
+from diptych.tasks.questions import has_questions
 from diptych.text.corpus import Corpus
 from diptych.text.tables import read_table
 from diptych.training.progress import Listener, Several, display
@@ -219,17 +220,25 @@ def run(recipe: Recipe | Mapping[str, Any], source: Any = None, **options: Any) 
 
 
 def guess_task(data: Any) -> str | None:
-    """The downstream task that examples look like: tags by their columns, labels of a table; None for running text."""
+    """The downstream task that examples look like: questions and tags by their columns, labels of a table; None for running text."""
     if not _is_table(data):
         return None
     if isinstance(data, str | Path) and Path(data).suffix.lower() in TAGGED_FILES:
         return "tagging"
     if is_pattern(data):
         return "seq2seq"
-    first: Any = data[0] if isinstance(data, list | tuple) and data else _first_line(data)
+    if isinstance(data, str | Path) and ".props" in Path(data).suffixes:
+        return "roles"
+    first = _first_row(data)
+    if isinstance(first, Mapping) and "text" in first and "frames" in first:
+        return "roles"
+    if isinstance(first, Mapping) and has_questions(first):
+        return "answering"
     if isinstance(first, Mapping) and "text" in first and {"spans", "entities"} & set(first):
         return "tagging"
-    if isinstance(first, Mapping) and any(pair <= set(first) for pair in WRITTEN_COLUMNS):
+    # A csv with such columns may as well be one of labels.
+    is_csv = isinstance(data, str | Path) and ".jsonl" not in Path(data).suffixes
+    if not is_csv and isinstance(first, Mapping) and any(pair <= set(first) for pair in WRITTEN_COLUMNS):
         return "seq2seq"
     is_pair = isinstance(first, tuple) and len(first) == 2
     return "tagging" if is_pair and isinstance(first[1], list | tuple) else "classification"
@@ -366,13 +375,6 @@ WRITTEN_COLUMNS = ({"source", "target"}, {"src", "tgt"}, {"en", "zh"}, {"en", "d
 """Columns by which a table of texts that are to be written is known."""
 
 
-def _first_line(data: Any) -> Any:
-    """The first row of a file of JSON lines, whose columns tell what it is for; None of anything else."""
-    if not isinstance(data, str | Path) or not Path(data).is_file() or ".jsonl" not in Path(data).suffixes:
-        return None
-    return next((row.fields for row in read_table(data)), None)
-
-
 def _is_table(data: Any) -> bool:
     """Whether `data` has labels beside its texts: anything but a corpus, plain strings and text files."""
     if isinstance(data, Corpus):
@@ -380,6 +382,16 @@ def _is_table(data: Any) -> bool:
     if isinstance(data, str | Path):
         return Path(data).suffix.lower() not in (".txt", ".md") and not Path(data).is_dir()
     return not (isinstance(data, Sequence) and all(isinstance(item, str) for item in data))
+
+
+def _first_row(data: Any) -> Any:
+    """The first row of a table: its fields, or what a list holds; None where there is none to be seen."""
+    if isinstance(data, list | tuple):
+        first = data[0] if data else None
+        return _first_row(first) if isinstance(first, Path) else first
+    if not isinstance(data, str | Path) or not Path(data).is_file():
+        return None
+    return next((row.fields for row in read_table(data, Ledger())), None)
 
 
 def _listener(*, verbose: bool) -> Listener:

@@ -190,6 +190,34 @@ CATALOGUE: dict[str, Message] = {
         mark("{where}: {tokens} tokens and {tags} tags."),
         mark("Give one tag for each token."),
     ),
+    "E147": Message(
+        mark("{where}: no question and no text to answer it from in the columns {columns}."),
+        mark("Name the columns with --set task.question=…, --set task.context=… and --set task.answer=…"),
+    ),
+    "E148": Message(
+        mark("No question has an answer that lies in its text: there is nothing to learn."),
+        mark("An answer is a stretch of its context, word for word, with answer_start counted in characters from 0."),
+    ),
+    "E149": Message(
+        mark("{where}: {item} is neither a question nor an answer."),
+        mark("Write questions as {{question, answers}} and answers as {{text, answer_start}}, as SQuAD has them."),
+    ),
+    "E150": Message(
+        mark("{item} is no question with its text."),
+        mark("Give pairs of the two: [(question, context), …]."),
+    ),
+    "E151": Message(
+        mark("{where}: the bracket {cell} has no other half."),
+        mark("In a column of roles each (ROLE* is closed by a *) of the same sentence, and (ROLE*) holds one token."),
+    ),
+    "E152": Message(
+        mark("None of the {count} sentences has a role: there is nothing to learn."),
+        mark("Roles stand in the last columns, one for each predicate: (ARG0*), (V*), (ARG1* to *)."),
+    ),
+    "E153": Message(
+        mark("{item} is neither a text nor a text with its predicates."),
+        mark("Give a text, whose predicates are then found, or (text, [(start, end), …])."),
+    ),
     "E155": Message(
         mark("{first} has {lines} lines and {second} has {other}: their lines do not belong together."),
         mark("The n-th line of one file is the translation of the n-th of the other; see where they part."),

@@ -182,10 +182,10 @@ class Model:
         return [self._candidates(packed, place - ahead, top) for place, token in enumerate(framed) if token == mask]
 
     def predict(self, inputs: Any) -> list[Any]:
-        """What the model's head says of each input, in the order given: a label, the stretches of a text.
+        """What the model's head says of each input, in the order given: a label, the stretches of a text, an answer.
 
         Args:
-            inputs: a text, or several; pairs of texts where the model judges pairs.
+            inputs: a text, or several; pairs of texts where the model judges pairs; [(question, text), …] where it answers.
 
         Raises:
             UsageError E609: this model has no head that answers.

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,19 +68,25 @@ def fill(
 
 def predict(
     model: Folder,
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, one a line from standard input.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts, or a question and its text; without any, one a line from standard input.")
+    ] = None,
     file: Annotated[str | None, typer.Option(help="A table or text file to read them from.")] = None,
     column: Annotated[str | None, typer.Option("--text", help="The column that holds the text.")] = None,
     out: Annotated[str | None, typer.Option(help="Write JSON lines to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """What the model says of each text, in their order: its label, or the stretches that it marks."""
+    """What the model says of each text, in their order: its label, the stretches that it marks, the answer to a question."""
     from diptych import api, runtime
     from diptych.ledger import Ledger
 
     found = api.load(model)
     ledger = Ledger()
-    inputs, again = tee(_inputs(texts, file, column, _pair_column(found.folder), ledger))
+    if api.task_of(found) == "answering":
+        given: Iterator[Any] = _questions(texts, file, ledger)
+    else:
+        given = _inputs(texts, file, column, _pair_column(found.folder), ledger)
+    inputs, again = tee(given)
     pairs = zip(again, found.predictions(inputs, ledger), strict=True)
     if out is not None:
         lines = (json.dumps({"text": text, **each.to_json()}, ensure_ascii=False) + "\n" for text, each in pairs)
@@ -233,6 +239,19 @@ def _inputs(
         yield from texts
     else:
         yield from (line.rstrip("\n") for line in sys.stdin)
+
+
+def _questions(texts: list[str] | None, file: str | None, ledger: "Ledger") -> Iterator[Sequence[str]]:
+    """Questions with their texts: of a file, one after the other as arguments, or a line each with a tab between the two."""
+    if file is not None:
+        from diptych.tasks.answering import Answering, AnsweringSettings
+
+        task = Answering(AnsweringSettings())
+        yield from task.inputs(task.read(file, ledger)[0])
+    elif texts:
+        yield from (tuple(texts[at : at + 2]) for at in range(0, len(texts), 2))
+    else:
+        yield from (tuple(line.rstrip("\n").split("\t", 1)) for line in sys.stdin)
 
 
 def _pair_column(folder: Path | None) -> str | None:

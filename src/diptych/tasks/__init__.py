@@ -16,12 +16,14 @@ TASKS = {
     "tagging": "diptych.tasks.tagging:Tagging",
     "embedding": "diptych.tasks.embedding:Embedding",
     "seq2seq": "diptych.tasks.seq2seq:Seq2Seq",
+    "roles": "diptych.tasks.roles:Roles",
+    "answering": "diptych.tasks.answering:Answering",
 }
 PRETRAINING = ("causal-lm", "masked-lm", "hybrid-lm", "prefix-lm", "denoising")
 """Tasks that learn from running text; the others learn from tables of examples."""
 
 
-HEADS = {"classes": "classification", "tags": "tagging", "sentence": "embedding"}
+HEADS = {"classes": "classification", "tags": "tagging", "sentence": "embedding", "span": "answering"}
 """Which task a network with this head was trained for."""
 
 
@@ -33,7 +35,13 @@ def task_of_net(net: Any) -> Any:
     name = next((HEADS[head] for head in HEADS if head in net.heads), None)
     if name is None and "lm" in net.heads:
         name = dict(net.config.task).get("name")
+    if name == "tagging" and PREDICATE_TAG in net.config.labels:
+        name = "roles"
     return None if name not in TASKS or name in PRETRAINING else task_class(name).of(net)
+
+
+PREDICATE_TAG = "B-predicate"
+"""A tagger with this tag looks for roles, which are asked about one predicate after the other."""
 
 
 def task_class(name: str) -> Any:

@@ -223,7 +223,10 @@ def _from_json(rows: Sequence[Any], ledger: Ledger, ends: str | None) -> tuple[l
         return [_row(list(map(str, row.fields["tokens"])), list(map(str, row.fields[tags])), row.where) for row in rows], "exclusive"
     if text_name is None or span_name is None:
         raise DataError("E144", where=rows[0].where, columns=", ".join(map(str, fields)))
-    raw = [(str(row.fields[text_name] or ""), [_span(item, row.where) for item in row.fields[span_name] or ()], row.where) for row in rows]
+    raw = []
+    for row in rows:
+        spans = [span_of(item, row.where) for item in row.fields[span_name] or ()]
+        raw.append((str(row.fields[text_name] or ""), spans, row.where))
     chosen = ends or _find_ends(raw)
     found = []
     for text, spans, where in raw:
@@ -235,11 +238,11 @@ def _from_json(rows: Sequence[Any], ledger: Ledger, ends: str | None) -> tuple[l
                 ledger.add("table", "spans that do not lie where the data says, dropped", where=where)
                 continue
             kept.append(Span(start, stop, label))
-        found.append(TaggedRow((text,), _untangled(kept, ledger, where), where))
+        found.append(TaggedRow((text,), untangled(kept, ledger, where), where))
     return found, chosen
 
 
-def _span(item: Any, where: str) -> tuple[int, int, str, str | None]:
+def span_of(item: Any, where: str) -> tuple[int, int, str, str | None]:
     """(start, stop, label, what it says it marks) of a list or a dictionary in any of the usual spellings."""
     try:
         if isinstance(item, Mapping):
@@ -272,7 +275,7 @@ def _find_ends(raw: Sequence[tuple[str, list[tuple[int, int, str, str | None]], 
     return "inclusive" if votes["inclusive"] > votes["exclusive"] else "exclusive"
 
 
-def _untangled(spans: list[Span], ledger: Ledger, where: str) -> tuple[Span, ...]:
+def untangled(spans: list[Span], ledger: Ledger, where: str) -> tuple[Span, ...]:
     """The spans in order, none over another: of two that overlap the longer stays, since a token has one tag."""
     kept: list[Span] = []
     for span in sorted(spans, key=lambda each: (each.start - each.stop, each.start)):
@@ -290,7 +293,7 @@ def _from_pair(item: Any, where: str) -> TaggedRow:
     except (TypeError, ValueError):
         raise DataError("E145", where=where, item=repr(item)[:60]) from None
     if isinstance(first, str):
-        spans = [each if isinstance(each, Span) else Span(*_span(each, where)[:3]) for each in second]
+        spans = [each if isinstance(each, Span) else Span(*span_of(each, where)[:3]) for each in second]
         for span in spans:
             if not 0 <= span.start < span.stop <= len(first):
                 raise DataError("E145", where=where, item=repr(span.key))

@@ -17,10 +17,8 @@ from diptych.tasks.spans import Span, best_path, spans_of_path, tag_set, tags_of
 from diptych.tasks.tables import chunks
 from diptych.tasks.tagged_texts import TaggedRow, label_set, read_tagged
 from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Loss, Outputs, Place, Targets, Term
+from diptych.tasks.windows import Window, Windows, by_size, cut_windows, encode_places, lay_windows
 from diptych.text.tokenizer import Tokenizer
-
-TOKENS_AT_ONCE = 4096
-"""Tokens that are predicted in one pass."""
 
 
 class TaggingSettings(ExampleSettings):
@@ -47,44 +45,16 @@ class Tagged:
         return " ".join(f"[{self.text[each.start : each.stop]}]{each.label}" for each in self.spans) or "–"
 
 
-@dataclass
-class Window:
-    """A run of a text's tokens as the model sees it, framed."""
-
-    ids: np.ndarray
-    types: np.ndarray
-    gold: np.ndarray
-    """The tag of each token of the run."""
-    row: int
-    first: int
-    """The run's first token in its text."""
-    before: int
-    """How many special tokens stand before the run."""
-
-
-@dataclass
-class TaggedTexts:
-    """Windows over texts, each an example."""
-
-    windows: list[Window]
-
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def num_tokens(self, index: int) -> int:
-        return len(self.windows[index].ids)
-
-
 class Tagging(HeadTask):
     """Choose a tag for each token; `labels` are the kinds of stretches, taken from the first examples where not given."""
 
     name = "tagging"
     Settings = TaggingSettings
     panel = "masked"
-    settings: TaggingSettings
+    settings: Any
     heads = ("tags",)
 
-    def __init__(self, settings: TaggingSettings, tags: Sequence[str] = ()) -> None:
+    def __init__(self, settings: ExampleSettings, tags: Sequence[str] = ()) -> None:
         super().__init__(settings)
         self.tags = tuple(tags)
 
@@ -105,26 +75,26 @@ class Tagging(HeadTask):
     def prepare(self, net: Any, seed: int) -> None:
         net.ensure_head("tags", labels=self.tags, seed=seed)
 
-    def examples(self, source: Iterable[TaggedRow], tokenizer: Tokenizer, context_length: int, ledger: Ledger) -> TaggedTexts:
+    def examples(self, source: Iterable[TaggedRow], tokenizer: Tokenizer, context_length: int, ledger: Ledger) -> Windows:
         rows = list(source)
         if not self.tags:
             self.tags = tag_set(label_set(rows))
         numbers = {tag: number for number, tag in enumerate(self.tags)}
         limit = min(context_length, self.settings.max_length or context_length)
         windows = []
-        for number, (row, (ids, offsets)) in enumerate(zip(rows, _encode([row.texts[0] for row in rows], tokenizer), strict=True)):
+        for number, (row, (ids, offsets)) in enumerate(zip(rows, encode_places([row.texts[0] for row in rows], tokenizer), strict=True)):
             unseen = sum(f"B-{span.label}" not in numbers for span in row.spans)
             gold, torn = tags_of_spans(row.spans, offsets, numbers)
             ledger.add("labels", "spans whose label was not seen in training: they cannot be found", unseen, where=row.where)
             ledger.add("labels", "spans whose border lies within a token: they are marked a little wide", torn - unseen, where=row.where)
-            windows += _windows(np.asarray(ids, dtype=np.int64), gold, number, tokenizer, limit, step=None)
-        return TaggedTexts([window for window in windows if len(window.gold)])
+            windows += _windows(ids, gold, number, tokenizer, limit, step=None)
+        return Windows([window for window in windows if window.size])
 
-    def collate(self, examples: TaggedTexts, places: Sequence[Place]) -> Batch:
+    def collate(self, examples: Windows, places: Sequence[Place]) -> Batch:
         chosen = [examples.windows[place.index] for place in places]
-        packed, at_M = _lay(chosen)
+        packed, at_M = lay_runs(chosen)
         gold_M = torch.from_numpy(np.concatenate([window.gold for window in chosen]))
-        example_M = torch.from_numpy(np.repeat(np.arange(len(chosen)), [len(window.gold) for window in chosen]))
+        example_M = torch.from_numpy(np.repeat(np.arange(len(chosen)), [window.size for window in chosen]))
         return Batch(packed, {"tags": Targets(at_M, gold_M, example_M)}, tuple(place.index for place in places))
 
     @property
@@ -143,11 +113,11 @@ class Tagging(HeadTask):
         limit = min(net.config.context_length, self.settings.max_length or net.config.context_length)
         net.eval()
         for texts in chunks(inputs, 256):
-            encoded = _encode(texts, tokenizer)
+            encoded = encode_places(texts, tokenizer)
             windows = []
             for number, (ids, _offsets) in enumerate(encoded):
                 gold = np.zeros(len(ids), dtype=np.int64)
-                windows += _windows(np.asarray(ids, dtype=np.int64), gold, number, tokenizer, limit, step=limit // 2)
+                windows += _windows(ids, gold, number, tokenizer, limit, step=limit // 2)
             log_chances = self._ask(net, windows, [len(ids) for ids, _offsets in encoded])
             for text, (_ids, offsets), scores_TC in zip(texts, encoded, log_chances, strict=True):
                 path_T = best_path(scores_TC, self.tags)
@@ -158,9 +128,9 @@ class Tagging(HeadTask):
         device = next(net.parameters()).device
         found = [np.zeros((length, len(self.tags)), dtype=np.float32) for length in lengths]
         margins = [np.full(length, -1) for length in lengths]
-        order = sorted((number for number, window in enumerate(windows) if len(window.gold)), key=lambda number: len(windows[number].ids))
-        for few in _by_size(order, windows):
-            packed, at_M = _lay([windows[number] for number in few])
+        windows = [window for window in windows if window.size]
+        for few in by_size(windows):
+            packed, at_M = lay_runs([windows[number] for number in few])
             packed = packed.to(device)
             with torch.inference_mode():
                 logits_MC = net.heads["tags"](net.hidden(packed)[at_M.to(device)]).float()
@@ -168,7 +138,7 @@ class Tagging(HeadTask):
             start = 0
             for number in few:
                 window = windows[number]
-                size = len(window.gold)
+                size = window.size
                 at = np.arange(size)
                 places, margin = at + window.first, np.minimum(at, size - 1 - at)
                 # The edges of a text have no other side to see.
@@ -180,47 +150,18 @@ class Tagging(HeadTask):
         return found
 
 
-def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[tuple[list[int], list[tuple[int, int]]]]:
-    """The tokens of each text with the characters that they stand for; the space that a piece of BPE begins with is not one."""
-    encoded = []
-    for text in texts:
-        ids, offsets = tokenizer.encode_offsets(text)
-        encoded.append((ids, [(start + len(text[start:stop]) - len(text[start:stop].lstrip()), stop) for start, stop in offsets]))
-    return encoded
-
-
-def _windows(ids: np.ndarray, gold: np.ndarray, row: int, tokenizer: Tokenizer, limit: int, *, step: int | None) -> list[Window]:
+def _windows(ids: Sequence[int], gold: np.ndarray, row: int, tokenizer: Tokenizer, limit: int, *, step: int | None) -> list[Window]:
     """Runs of at most `limit` tokens, framed; without `step` they lie end to end, so that each token is learnt once."""
-    empty, _types = tokenizer.frame([])
-    before = 1 if len(empty) > 1 else 0
-    room = max(1, limit - len(empty))
-    windows = []
-    for first in range(0, max(1, len(ids)), min(step or room, room)):
-        run = ids[first : first + room]
-        framed, types = tokenizer.frame(run.tolist())
-        window = Window(np.asarray(framed, np.int64), np.asarray(types, np.int64), gold[first : first + room], row, first, before)
-        windows.append(window)
-        if first + room >= len(ids):
-            break
+    num_special = tokenizer.num_special(pair=False)
+    room = max(1, limit - num_special)
+    windows = cut_windows(ids, row, lambda run, _first: tokenizer.frame(run), 1 if num_special > 1 else 0, room, step or room)
+    for window in windows:
+        window.gold = gold[window.first : window.first + window.size]
     return windows
 
 
-def _lay(windows: Sequence[Window]) -> tuple[Packed, torch.Tensor]:
+def lay_runs(windows: Sequence[Window]) -> tuple[Packed, torch.Tensor]:
     """Windows in one flat row, and where the tokens of their runs lie in it."""
-    lengths = tuple(len(window.ids) for window in windows)
-    starts = np.cumsum([0, *lengths[:-1]])
-    at = [start + window.before + np.arange(len(window.gold)) for start, window in zip(starts, windows, strict=True)]
-    ids_N = torch.from_numpy(np.concatenate([window.ids for window in windows]))
-    types_N = torch.from_numpy(np.concatenate([window.types for window in windows]))
-    return Packed(ids_N, lengths, types_N), torch.from_numpy(np.concatenate(at))
-
-
-def _by_size(order: list[int], windows: list[Window]) -> Iterator[list[int]]:
-    few: list[int] = []
-    for number in order:
-        if few and (len(few) + 1) * len(windows[number].ids) > TOKENS_AT_ONCE:
-            yield few
-            few = []
-        few.append(number)
-    if few:
-        yield few
+    starts = np.cumsum([0, *(len(window.ids) for window in windows[:-1])])
+    at = [start + window.before + np.arange(window.size) for start, window in zip(starts, windows, strict=True)]
+    return lay_windows(windows), torch.from_numpy(np.concatenate(at))

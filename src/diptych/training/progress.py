@@ -24,6 +24,8 @@ TERMS = {
     "classes": mark("loss"),
     "tags": mark("loss"),
     "sentence": mark("loss"),
+    "start": mark("loss where answers begin"),
+    "end": mark("loss where answers end"),
     "nsp": mark("next-sentence loss"),
     "errors": mark("share of errors"),
 }

@@ -9,6 +9,8 @@ JUDGES = {
     "tagging": "diptych.evaluation.judges.tagging:TaggingJudge",
     "embedding": "diptych.evaluation.judges.embedding:EmbeddingJudge",
     "seq2seq": "diptych.evaluation.judges.seq2seq:Seq2SeqJudge",
+    "roles": "diptych.evaluation.judges.roles:RolesJudge",
+    "answering": "diptych.evaluation.judges.answering:AnsweringJudge",
 }
 
 

@@ -51,14 +51,7 @@ class TaggingJudge:
 
     def counts(self, task: Any, rows: Sequence[TaggedRow], answers: Sequence[Tagged]) -> list[Counts]:
         gold = [{span.key for span in row.spans} for row in rows]
-        found = [{span.key for span in answer.spans} for answer in answers]
-        hits = np.array([len(a & b) for a, b in zip(gold, found, strict=True)], dtype=float)
-        num_gold, num_found = np.array([len(each) for each in gold]), np.array([len(each) for each in found])
-        return [
-            f1_of(mark("span F1"), hits, num_found, num_gold),
-            Counts(mark("precision"), np.stack([hits, num_found], axis=1), _share),
-            Counts(mark("recall"), np.stack([hits, num_gold], axis=1), _share),
-        ]
+        return set_counts(mark("span F1"), gold, [{span.key for span in answer.spans} for answer in answers])
 
     def scores(self, task: Any, rows: Sequence[TaggedRow], answers: Sequence[Tagged]) -> Scores:
         return Scores(each.score() for each in self.counts(task, rows, answers))
@@ -87,6 +80,17 @@ class TaggingJudge:
         if comparison is not None and not any(comparison.main.predicted) and any(comparison.gold):
             return [_("It marks nothing at all: it has learnt nothing. Try a higher learning rate or more epochs.")]
         return []
+
+
+def set_counts(name: str, gold: Sequence[set[Any]], found: Sequence[set[Any]]) -> list[Counts]:
+    """F1 of what was found against what is right, example by example, with precision and recall."""
+    hits = np.array([len(a & b) for a, b in zip(gold, found, strict=True)], dtype=float)
+    num_gold, num_found = np.array([len(each) for each in gold]), np.array([len(each) for each in found])
+    return [
+        f1_of(name, hits, num_found, num_gold),
+        Counts(mark("precision"), np.stack([hits, num_found], axis=1), _share),
+        Counts(mark("recall"), np.stack([hits, num_gold], axis=1), _share),
+    ]
 
 
 def _share(sums: np.ndarray) -> np.ndarray:
