@@ -159,6 +159,8 @@ class RunSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     sharding: Literal["none", "full"] = "none"
     """Under torchrun: whether each rank holds the whole model, or its share of weights, gradients and moments (FSDP)."""
+    recompute: bool = False
+    """Make the insides of each layer again in the backward pass, which holds those of one layer at a time and takes a third longer."""
     threads: int | None = Field(default=None, ge=1)
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """None writes one every two minutes, and one at the end."""

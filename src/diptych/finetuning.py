@@ -35,7 +35,7 @@ from diptych.running import (
     regime_of,
     resolve,
     sample_of,
-    set_dropout,
+    set_passes,
     training_plan,
     write_run,
 )
@@ -224,7 +224,7 @@ def _train(
     tokenizer.unknown_share((text for row in parts.train[:500] for text in row.texts), ledger)
     task.prepare(net, recipe.train.seed)
     net.keep_heads(task.heads)
-    set_dropout(net, recipe.train)
+    set_passes(net, recipe)
     net.to(runtime.device(recipe.run.device))
     plan = replace(training_plan(recipe, workspace), data=digest(parts.train))
     here().check_data(plan.data)

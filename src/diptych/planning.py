@@ -244,10 +244,10 @@ def _workload(recipe: Recipe, config: ModelConfig, heads: tuple[str, ...], facts
         if facts is not None and not config.is_causal:
             length = min(length, max(1, round(facts.tokens / max(1, facts.documents))))
         tokens = rows * config.context_length
-        return Workload(tokens, length, train.micro_batch_tokens, asked, heads, dropout)
+        return Workload(tokens, length, train.micro_batch_tokens, asked, heads, dropout, recipe.run.recompute)
     usual = USUAL_LENGTH if facts is None else round(facts.tokens / max(1, facts.documents))
     length = max(1, min(usual, config.context_length))
-    return Workload(rows * length, length, train.micro_batch_tokens, 0.0, heads, dropout)
+    return Workload(rows * length, length, train.micro_batch_tokens, 0.0, heads, dropout, recipe.run.recompute)
 
 
 def _machine(others: tuple[int, Device] | None) -> tuple[int, float, str]:

@@ -38,7 +38,7 @@ from diptych.running import (
     regime_of,
     resolve,
     sample_of,
-    set_dropout,
+    set_passes,
     training_plan,
     write_run,
 )
@@ -272,7 +272,7 @@ def _train(
     held_out = to_judge(task.examples(tokens.held_out, model.tokenizer, context, Ledger())) if tokens.held_out.num_documents else None
     is_bare = recipe.model.base is not None and "lm" not in net.heads
     task.prepare(net, recipe.train.seed)
-    set_dropout(net, recipe.train)
+    set_passes(net, recipe)
     net.to(runtime.device(recipe.run.device))
     if recipe.model.start == "counts":
         begin_embeddings(net, tokens.train.tokens, tokens.train.borders)

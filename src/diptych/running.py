@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych import runtime
-from diptych.config import BUDGETS, TrainSettings
+from diptych.config import BUDGETS
 from diptych.gguf_header import read_header
 from diptych.installed import find_model
 from diptych.ledger import Ledger
@@ -157,9 +157,13 @@ def _usual_lr(recipe: Recipe, shape: Any, optimizer: str) -> float:
     return (3e-4 if is_fresh else 1e-4) * (384 / shape.hidden_size) ** 0.5
 
 
-def set_dropout(net: Any, train: TrainSettings) -> None:
-    """Give the network the dropout that the recipe asks for; none on attention weights, which would slow them fivefold."""
-    net.set_config(dropout=train.dropout or 0.0, attention_dropout=0.0)
+def set_passes(net: Any, recipe: Recipe) -> None:
+    """Let the network be passed as the recipe asks, in training: with its dropout, and with what it keeps for the backward pass.
+
+    There is no dropout on attention weights, which would slow them fivefold.
+    """
+    net.set_config(dropout=recipe.train.dropout or 0.0, attention_dropout=0.0)
+    net.set_recompute(recipe.run.recompute)
 
 
 def regime_of(recipe: Recipe, tokenizer: Tokenizer) -> Regime:

@@ -125,6 +125,19 @@ def test_each_rank_keeps_the_mean_of_what_it_holds(sharding, both):
     both("causal-lm", sharding=sharding, steps=8, batch_size=4, ema=0.8, evaluations=2)
 
 
+def test_sharded_layers_are_gathered_again_for_insides_that_are_made_again(run, setting, tmp_path):
+    settings = {"steps": 6, "batch_size": 4, "dropout": 0.1, "micro_batch_tokens": 30}
+    alone = curve(run("causal-lm", **settings))
+
+    def go(_ranks):
+        made = setting("causal-lm", dropout=0.1)
+        made.net.set_recompute(True)
+        return curve(run("causal-lm", made=made, changes={"sharding": "full"}, **settings))
+
+    for each in together(2, tmp_path, go):
+        same_curve(each, alone)
+
+
 @pytest.mark.parametrize("sharding", SHARDINGS)
 def test_a_mean_goes_on_with_another_number_of_ranks(sharding, run, heard, tmp_path):
     settings = {"steps": 8, "batch_size": 3, "ema": 0.8, "evaluations": 2}

@@ -14,6 +14,7 @@ from diptych.models.cache import State, check_room
 from diptych.models.config import ModelConfig
 from diptych.models.layers import Embedding
 from diptych.models.packed import Packed
+from diptych.models.recompute import run
 
 # Shapes: N tokens of all texts, B texts, R texts that have tokens, T tokens of the longest, D hidden.
 
@@ -22,6 +23,9 @@ CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 class Recurrent(nn.Module):
     """The body: tokens in, one vector a token out."""
+
+    is_recomputed = False
+    """Whether the backward pass makes the insides of each layer again."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -65,7 +69,7 @@ class Recurrent(nn.Module):
     def _read(self, number: int, layer: nn.Module, x: Tensor | PackedSequence, rows_R: Tensor, state: State | None) -> Tensor:
         """One layer over all texts, going on from what `state` remembers of them and leaving there what it remembers now."""
         if state is None:
-            return layer(x)[0]
+            return run(layer, x, is_recomputed=self.is_recomputed)[0]
         before = tuple(part_BD[rows_R][None] for part_BD in state.vectors[number])
         y, after = layer(x, before if self.config.cell == "lstm" else before[0])
         state.vectors[number][:, rows_R] = torch.cat(after if isinstance(after, tuple) else (after,))

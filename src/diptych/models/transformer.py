@@ -18,6 +18,7 @@ from diptych.models.heads import build_head
 from diptych.models.layers import Embedding, FeedForward, norm
 from diptych.models.packed import Packed
 from diptych.models.positions import position_bias, rotation, sinusoids
+from diptych.models.recompute import run
 from diptych.models.recurrent import Recurrent
 from diptych.models.sight import Sight
 from diptych.streams import seed_for
@@ -65,6 +66,9 @@ class Transformer(nn.Module):
         encoder: the stack whose vectors this one looks across at, and whose tokens it shares.
     """
 
+    is_recomputed = False
+    """Whether the backward pass makes the insides of each layer again."""
+
     def __init__(self, config: ModelConfig, encoder: "Transformer | None" = None) -> None:
         super().__init__()
         self.config = config
@@ -87,6 +91,10 @@ class Transformer(nn.Module):
         if torch.is_autocast_enabled(x_ND.device.type):
             # The stream in the precision of the products: a float32 one would be cast before and after each of them.
             x_ND = x_ND.to(torch.get_autocast_dtype(x_ND.device.type))
+        if self.is_recomputed and self.bias is not None:
+            # It learns and all layers share it, so it is no layer's inside.
+            for number in range(len(texts.blocks)):
+                sight.mask(number, 0)
         angles: dict[float, tuple[Tensor, Tensor]] = {}
         for number, layer in enumerate(self.layers):
             turn = None
@@ -95,7 +103,7 @@ class Transformer(nn.Module):
                 if theta not in angles:
                     angles[theta] = rotation(positions_N, config.head_size, theta, x_ND.dtype, config.rope_scaling)
                 turn = angles[theta]
-            x_ND = layer(x_ND, sight, turn, cache, memory_MD)
+            x_ND = run(layer, x_ND, sight, turn, cache, memory_MD, is_recomputed=self.is_recomputed)
         if cache is not None:
             cache.advance(texts.lengths)
         return self.dropout(self.norm(x_ND))
@@ -200,6 +208,12 @@ class Network(nn.Module):
         needed = {*names, "pooler"} if {"nsp", "classes"} & set(names) else set(names)
         for name in [name for name in self.heads if name not in needed]:
             del self.heads[name]
+
+    def set_recompute(self, is_on: bool) -> None:
+        """Whether training keeps the insides of the layers or makes them again: memory against time, and the same bits."""
+        for module in self.modules():
+            if isinstance(module, Transformer | Recurrent):
+                module.is_recomputed = is_on
 
     def set_config(self, **changes: Any) -> None:
         """Change fields that do not touch the arithmetic of the body: labels, special tokens, dropout."""

@@ -26,7 +26,7 @@ from diptych.models.transformer import Network
 from diptych.tasks.task import Batch, HeadTask, Targets
 from diptych.training.optimizers import build_optimizer
 from diptych.training.regimes import compose
-from diptych.training.sizing import Workload, matrices, shape_of
+from diptych.training.sizing import BYTES, Workload, matrices, shape_of
 
 VERSION = 1
 STEPS = 3
@@ -60,6 +60,12 @@ def kept_bytes(config: ModelConfig, load: Workload, precision: str) -> float:
     They are counted on twins with few heads and few layers: what a token keeps is a straight line in either, being the sum of
     what grows with the width of the layers and of what heads share, such as the mask of a window.
     """
+    if load.is_recomputed:
+        # What each layer is given, and the insides of the one that is made again.
+        layers, few = config.num_layers + config.num_decoder_layers, {"num_layers": _period(config)}
+        one = dataclasses.replace(config, **few, num_decoder_layers=min(1, config.num_decoder_layers))
+        given = load.in_flight * layers * config.hidden_size * BYTES[precision]
+        return given + kept_bytes(one, dataclasses.replace(load, is_recomputed=False), precision)
     if config.is_encoder_decoder:
         layers = config.num_layers + DECODER_LAYER * config.num_decoder_layers
         return load.in_flight * layers * KEPT_PER_WIDTH[precision] * config.hidden_size
@@ -161,6 +167,7 @@ def _cast(config: ModelConfig, load: Workload) -> tuple[Network, Any, Batch]:
         net.ensure_head(head, labels=("a", "b") if head in ("classes", "tags") else ())
     net.keep_heads(load.heads)
     net.set_config(dropout=load.dropout, attention_dropout=0.0)
+    net.set_recompute(load.is_recomputed)
     length = min(load.text_length, load.tokens)
     num_texts = max(1, load.tokens // length)
     draw = torch.Generator().manual_seed(0)

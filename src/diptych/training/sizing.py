@@ -35,6 +35,8 @@ class Workload:
     """The share of tokens of which a language head is asked: 1 for the next word, 0.15 for masked words, 0 without such a head."""
     heads: tuple[str, ...] = ("lm",)
     dropout: float = 0.0
+    is_recomputed: bool = False
+    """Whether the backward pass makes the insides of each layer again."""
 
     @property
     def in_flight(self) -> int:
