@@ -115,6 +115,8 @@ class TrainSettings(Settings):
     """The learning rate at the end, as a share of the peak."""
     betas: tuple[Share, Share] = (0.9, 0.98)
     weight_decay: float = Field(default=0.1, ge=0)
+    cautious_decay: bool | None = None
+    """Decay a weight only where the update shrinks it as well. None is so for the matrices that Muon moves, and not for AdamW."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Keep a running mean of the weights and hand that over: so much of it stays at each step, 0.999 is about the last thousand.
     It is what is looked at, snapshotted and saved; the steps are the same without it."""

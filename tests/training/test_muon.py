@@ -50,7 +50,7 @@ def test_a_step_is_that_of_torchs_own_muon(decay):
     ours, theirs = nn.Linear(16, 48, bias=False), nn.Linear(16, 48, bias=False)
     theirs.load_state_dict(ours.state_dict())
     group = {"params": [ours.weight], "parts": [(48,)], "is_matrix": True, "weight_decay": decay}
-    mine = Muon([group], 0.02, momentum=0.85, is_cautious=False)  # 0.85: where the warm-up of the momentum begins and ends
+    mine = Muon([group], 0.02, momentum=0.85, is_cautious=None)  # 0.85: where the warm-up of the momentum begins and ends
     mine.dtype = torch.bfloat16
     peer = torch.optim.Muon([theirs.weight], lr=0.02, momentum=0.85, weight_decay=decay, nesterov=True, adjust_lr_fn="match_rms_adamw")
     start = ours.weight.detach().clone()

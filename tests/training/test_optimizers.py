@@ -8,7 +8,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from diptych.config import TrainSettings
 from diptych.models.layers import Joined
 from diptych.models.presets import create
-from diptych.training.optimizers import adamw, parameter_groups
+from diptych.training.optimizers import adamw, build_optimizer, parameter_groups
 
 FAMILIES = ["bert", "gpt2", "gpt", "modernbert"]
 
@@ -132,3 +132,44 @@ def test_long_gradients_are_shortened_to_the_clip(run, setting):
         lengths[clip] = seen["length"]
     assert lengths[0.0] > 0.01
     assert lengths[1e-3] == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_cautious_decay_shrinks_only_what_the_update_shrinks(optimizer):
+    """Chen et al. 2025, algorithm 1, written out for a head's matrix, which AdamW moves under either optimizer."""
+    net = network("gpt", is_tied=False)
+    settings = TrainSettings(optimizer=optimizer, weight_decay=0.5, betas=(0.9, 0.98), cautious_decay=True)
+    built = build_optimizer(net, settings, 0.1)
+    matrix = net.heads["lm"].decoder.weight
+    expected, first, second = matrix.detach().double(), 0.0, 0.0
+    for step in range(1, 5):
+        gradients(net, step)
+        gradient = matrix.grad.double()
+        first, second = 0.9 * first + 0.1 * gradient, 0.98 * second + 0.02 * gradient**2
+        update = first / (1 - 0.9**step) / ((second / (1 - 0.98**step)).sqrt() + 1e-8)
+        expected = expected - 0.1 * (update + 0.5 * expected * (update * expected > 0))
+        built.step()
+        torch.testing.assert_close(matrix.detach().double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_decay_that_is_not_cautious_shrinks_every_weight_of_muons_matrices():
+    """With half the weights against the update, a cautious decay leaves those longer than a plain one does."""
+    sizes = {}
+    for is_cautious in (None, True, False):
+        net = network("gpt")
+        built = build_optimizer(net, TrainSettings(optimizer="muon", weight_decay=5.0, cautious_decay=is_cautious), 0.1)
+        gradients(net, 0)
+        built.step()
+        sizes[is_cautious] = sum(float(matrix.detach().square().sum()) for matrix in parameter_groups(net)["inner"])
+    assert sizes[None] == sizes[True] > sizes[False]
+
+
+def test_without_decay_the_cautious_optimizer_is_torchs():
+    nets = [network("bert"), network("bert")]
+    nets[1].load_state_dict(nets[0].state_dict())
+    for net, is_cautious in zip(nets, (True, None), strict=True):
+        built = build_optimizer(net, TrainSettings(weight_decay=0.0, cautious_decay=is_cautious), 1e-2)
+        for step in range(3):
+            gradients(net, step)
+            built.step()
+    assert all(torch.equal(one, other) for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True))

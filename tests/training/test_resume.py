@@ -23,6 +23,7 @@ CONDITIONS = {
     "evaluating": {"steps": 9, "evaluations": 4},
     "stopping early": {"steps": 12, "evaluations": 12, "patience": 2, "lr": 0.3},
     "cosine": {"steps": 9, "schedule": "cosine"},
+    "with cautious decay": {"steps": 9, "dropout": 0.1, "cautious_decay": True},
     "with Muon": {"steps": 9, "dropout": 0.1, "optimizer": "muon"},
 }
 

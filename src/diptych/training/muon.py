@@ -9,12 +9,12 @@ matrix: together, the longest would decide for the others.
 import functools
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adamw import adamw
 
+from diptych.training.adamw import step_adamw
 from diptych.training.sharding import full, shared_like
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         groups: as torch's, with `is_matrix`, `weight_decay`, and for matrices `parts`: of each parameter, the rows of the matrices in it.
         precision: what Newton-Schulz computes in where it is safe: "float32" or "bfloat16".
-        is_cautious: decay a weight only where the update shrinks it as well (Chen et al. 2025, "Cautious weight decay").
+        is_cautious: whether the decay is cautious (see `adamw.py`): of the matrices, or of `every` weight that decays.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.98),
         precision: str = "float32",
-        is_cautious: bool = True,
+        is_cautious: Literal["matrices", "every"] | None = "matrices",
     ) -> None:
         self.momentum, self.betas, self.is_cautious = momentum, betas, is_cautious
         self.dtype = torch.bfloat16 if precision == "bfloat16" and is_safe_in_bfloat16() else torch.float32
@@ -56,7 +56,7 @@ class Muon(torch.optim.Optimizer):
             if group["is_matrix"]:
                 self._step_matrices(group)
             else:
-                step_adamw(group, self.state, self.betas)
+                step_adamw(group, self.state, self.betas, is_cautious=self.is_cautious == "every")
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
         having = [(matrix, rows) for matrix, rows in zip(group["params"], group["parts"], strict=True) if matrix.grad is not None]
@@ -121,29 +121,3 @@ def is_safe_in_bfloat16() -> bool:
     orthogonalize(matrices, torch.bfloat16)
     values = torch.linalg.svdvals(torch.stack(matrices).float())
     return bool(torch.isfinite(values).all() and values.min() > 0.5 and values.max() < 1.4)
-
-
-def step_adamw(group: dict[str, Any], state: dict[Any, Any], betas: tuple[float, float], eps: float = 1e-8) -> None:
-    """One fused AdamW step (Loshchilov and Hutter 2019) of a group's parameters, their moments in `state`."""
-    having = [parameter for parameter in group["params"] if parameter.grad is not None]
-    for parameter in having:
-        if not state[parameter]:
-            state[parameter]["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-            state[parameter]["exp_avg"], state[parameter]["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-    own = [state[parameter] for parameter in having]
-    adamw(
-        having,
-        [parameter.grad for parameter in having],
-        [each["exp_avg"] for each in own],
-        [each["exp_avg_sq"] for each in own],
-        [],
-        [each["step"] for each in own],
-        fused=True,
-        amsgrad=False,
-        beta1=betas[0],
-        beta2=betas[1],
-        lr=group["lr"],
-        weight_decay=group["weight_decay"],
-        eps=eps,
-        maximize=False,
-    )

@@ -12,6 +12,7 @@ from torch import nn
 
 from diptych.config import TrainSettings
 from diptych.models.layers import Joined
+from diptych.training.adamw import CautiousAdamW
 from diptych.training.muon import Muon
 
 
@@ -26,19 +27,16 @@ def build_optimizer(net: nn.Module, settings: TrainSettings, lr: float, precisio
     return adamw(net, settings, lr)
 
 
-def adamw(net: nn.Module, settings: TrainSettings, lr: float) -> torch.optim.AdamW:
+def adamw(net: nn.Module, settings: TrainSettings, lr: float) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019) for every weight."""
     groups = parameter_groups(net)
-    return torch.optim.AdamW(
-        [
-            {"params": groups["inner"] + groups["outer"], "weight_decay": settings.weight_decay, "peak_lr": lr},
-            {"params": groups["kept"], "weight_decay": 0.0, "peak_lr": lr},
-        ],
-        lr=lr,
-        betas=settings.betas,
-        eps=1e-8,
-        fused=True,
-    )
+    described = [
+        {"params": groups["inner"] + groups["outer"], "weight_decay": settings.weight_decay, "peak_lr": lr},
+        {"params": groups["kept"], "weight_decay": 0.0, "peak_lr": lr},
+    ]
+    if settings.cautious_decay:
+        return CautiousAdamW(described, lr, settings.betas)
+    return torch.optim.AdamW(described, lr=lr, betas=settings.betas, eps=1e-8, fused=True)
 
 
 def muon(net: nn.Module, settings: TrainSettings, lr: float, precision: str = "float32") -> Muon:
@@ -51,7 +49,8 @@ def muon(net: nn.Module, settings: TrainSettings, lr: float, precision: str = "f
     ]
     described[0]["parts"] = [parts[id(matrix)] for matrix in groups["inner"]]
     filled = [{**group, "peak_lr": lr} for group in described if group["params"]]
-    return Muon(filled, lr, betas=settings.betas, precision=precision)
+    is_cautious: dict[bool | None, Any] = {None: "matrices", True: "every", False: None}
+    return Muon(filled, lr, betas=settings.betas, precision=precision, is_cautious=is_cautious[settings.cautious_decay])
 
 
 def parameter_groups(net: nn.Module) -> dict[str, list[nn.Parameter]]:
