@@ -9,6 +9,7 @@ import yaml
 
 import diptych as dt
 from diptych.report.report import ReportData, render
+from diptych.tasks import TASKS
 
 Diptych = Callable[..., "object"]
 
@@ -152,7 +153,7 @@ class TestRecipe:
         schema = json.loads(diptych("recipe", "schema").out)
         assert schema["properties"].keys() == {"model", "task", "train", "run"}
         names = [task["properties"]["name"]["const"] for task in schema["properties"]["task"]["oneOf"]]
-        assert names == ["causal-lm", "masked-lm", "classification"]
+        assert names == [*TASKS]
 
     def test_a_misspelt_key_is_named_with_its_neighbour(self, diptych: Diptych, tmp_path: Path) -> None:
         (tmp_path / "r.yaml").write_text("model: {preset: gpt-tiny}\ntask: {name: causal-lm, text: x}\ntrain: {stepz: 3}\n")
@@ -334,7 +335,7 @@ class TestTrain:
         self, diptych: Diptych, models: dict[str, Path], table: Path
     ) -> None:
         ran = diptych("finetune", table, "--base", models["bert"], "--steps", "4", "--out", "clf")
-        assert "review is the text, stars the label" in ran.err
+        assert "text = review, label = stars" in ran.err
         assert all(name in ran.out for name in ("fine-tuned", "majority", "bag of words", "TF-IDF", "accuracy", "macro-F1", "MCC"))
         assert "TF-IDF is better than" in ran.out or "bag of words is better than" in ran.out or "No difference" in ran.out
         assert 'diptych predict clf "…"' in ran.err
