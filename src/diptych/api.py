@@ -6,6 +6,7 @@ clf = dt.finetune("my-bert", "tickets.csv")
 """
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from diptych.evaluation.evaluate import score_language
 from diptych.evaluation.intervals import Scores, ratio_score
 from diptych.evaluation.judges import judge_of
 from diptych.evaluation.paired import Paired, paired
+from diptych.evaluation.probes import PROBES, probe_called
 from diptych.finetuning import Finetuned, finetune_recipe
 from diptych.installed import PACKAGES
 from diptych.ledger import Ledger
@@ -148,7 +150,8 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
     """The scores of a model on data that it was not trained on, each with its 95 % interval.
 
     Args:
-        task: a task on text, "classification" or "tagging"; None for what the model's head does.
+        task: a task on text or on examples; a question to a language model as it is, "minimal-pairs", "last-words" or
+            "in-context"; None for what the model's head does.
         data: text for a language model, examples with their answers for any other.
         settings: fields of the task, for example `text="review", label="stars"`.
 
@@ -162,7 +165,7 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
     found = model if isinstance(model, Model) else load_model(model)
     name = task or task_of(found)
     ledger = Ledger()
-    score = _score_text if name in PRETRAINING else _score_examples
+    score = _score_text if name in PRETRAINING else _score_probe if name in PROBES else _score_examples
     scores = score(found, name, data, ledger, settings)
     scores.ledger = ledger
     return scores
@@ -298,6 +301,15 @@ def _answered(model: Model, name: str, data: Any, ledger: Ledger, settings: dict
 def _name_of(model: Model | str | Path, usual: str) -> str:
     folder = model.folder if isinstance(model, Model) else model
     return str(folder) if folder is not None else usual
+
+
+def _score_probe(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
+    probe = probe_called(name)
+    known = [*signature(probe).parameters][4:]
+    for key in settings:
+        if key not in known:
+            raise RecipeError("E402", where=name, key=key, hint=nearest(key, known))
+    return probe(model.net, model.tokenizer, data, ledger, **settings)
 
 
 def _score_text(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:

@@ -666,6 +666,22 @@ CATALOGUE: dict[str, Message] = {
         mark("There is no text to evaluate on."),
         mark("The data is empty, or cleaning left nothing of it; `diptych corpus stats` shows what it holds."),
     ),
+    "E703": Message(
+        mark("There are no pairs of sentences in {path}."),
+        mark("Give JSON lines with sentence_good and sentence_bad, in a file, a folder, a zip or a tar."),
+    ),
+    "E704": Message(
+        mark("{where}: a pair needs sentence_good and sentence_bad, and there is {fields}."),
+        mark("Name the two sentences so."),
+    ),
+    "E705": Message(
+        mark("The archive {path} cannot be read: {problem}."),
+        mark("Fetch it again, or unpack it and name the folder."),
+    ),
+    "E706": Message(
+        mark("Of {count} rows, {shots} stand in the prompt, and none is left to ask."),
+        mark("Take fewer shots or more rows."),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Folder = Annotated[str, typer.Argument(help="A model folder, or the name of an installed model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Top = Annotated[int, typer.Option(help="How many to show.")]
-TABLES = {"classification": "label", "embedding": "score"}
+TABLES = {"classification": "label", "embedding": "score", "in-context": "label"}
 """What the task calls the column that `--label` names."""
 
 
@@ -104,6 +104,8 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="The task; None for what the model's head does.")] = None,
     text: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
+    shots: Annotated[int | None, typer.Option(help="In-context: so many examples stand in the prompt.", min=0)] = None,
+    limit: Annotated[int | None, typer.Option(help="Minimal pairs, last words, in-context: ask only so many.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
     """Scores on data that the model was not trained on, with 95 % intervals."""
@@ -114,11 +116,13 @@ def evaluate(
     found = api.load(model)
     name = task or api.task_of(found)
     columns = {"column": text} if name in PRETRAINING else {"text": text, TABLES[name]: label} if name in TABLES else {}
+    columns |= {"shots": shots, "limit": limit}
     scores = api.evaluate(found, name, data, **{key: value for key, value in columns.items() if value is not None})
     if as_json:
-        print(json.dumps(scores.to_json(), ensure_ascii=False))
+        parts = {"parts": {part: each.to_json() for part, each in scores.parts.items()}} if scores.parts else {}
+        print(json.dumps({**scores.to_json(), **parts}, ensure_ascii=False))
     else:
-        print_table([(model, scores)])
+        print_table([(model, scores), *scores.parts.items()])
     print_ledger(scores.ledger)
 
 

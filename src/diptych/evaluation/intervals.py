@@ -47,11 +47,13 @@ class Scores(dict[str, Score]):
 
     Attributes:
         ledger: what was cut, dropped or could not be right while they were taken.
+        parts: the scores of parts of the examples, by name, where there are such.
     """
 
     def __init__(self, scores: Iterable[Score] = ()) -> None:
         super().__init__({score.name: score for score in scores})
         self.ledger = Ledger()
+        self.parts: dict[str, Scores] = {}
 
     def to_json(self) -> dict[str, dict[str, float | int | str | None]]:
         """Plain values; what is infinite or not a number is null, since JSON has neither."""
