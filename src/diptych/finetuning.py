@@ -129,7 +129,7 @@ def finetune_parts(
     show = listener or display()
     task = task_class(recipe.task.name)(recipe.task)
     start = model or _start(recipe, parts, task, begun, ledger)
-    recipe = ranks.first_makes(partial(resolve, recipe, start.net), Recipe.to_dict, build)
+    recipe = ranks.first_makes(partial(resolve, recipe, start.net, resume=begun.resume), Recipe.to_dict, build)
     workspace = open_workspace(recipe, begun)
     if workspace and model is None and recipe.model.base is None and ranks.is_first:
         workspace.keep_tokenizer(start.tokenizer)

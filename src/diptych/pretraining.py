@@ -131,7 +131,7 @@ def pretrain_recipe(
     task.check(net.config)
     # What a decoder begins with is the model's choice, not the tokenizer's.
     net.set_config(token_ids=(*tokenizer.token_ids, *(pair for pair in net.config.token_ids if pair[0] == "decoder_start")))
-    recipe = ranks.first_makes(partial(resolve, recipe, net), Recipe.to_dict, build)
+    recipe = ranks.first_makes(partial(resolve, recipe, net, resume=begun.resume), Recipe.to_dict, build)
     workspace = open_workspace(recipe, begun)
     if workspace and base is None and ranks.is_first:
         workspace.keep_tokenizer(tokenizer)

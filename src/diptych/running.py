@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych import runtime
-from diptych.config import BUDGETS
+from diptych.config import BUDGETS, TrainSettings, parse
 from diptych.gguf_header import read_header
 from diptych.installed import find_model
 from diptych.ledger import Ledger
@@ -28,7 +28,7 @@ from diptych.text.words import language_of
 from diptych.training.loop import Outcome, Plan
 from diptych.training.ranks import Ranks, join
 from diptych.training.regimes import Regime, Surroundings, compose, settings_of
-from diptych.training.workspace import Workspace, check_free
+from diptych.training.workspace import Workspace, check_free, kept_recipe
 
 PRETRAINING_TOKENS = 2048
 """Tokens of a pretraining step where the recipe names no batch."""
@@ -111,8 +111,10 @@ def base_model(recipe: Recipe) -> Model | None:
     return model if recipe.model.layers is None else Model(keep_layers(model.net, recipe.model.layers), model.tokenizer)
 
 
-def resolve(recipe: Recipe, net: Any) -> Recipe:
+def resolve(recipe: Recipe, net: Any, *, resume: bool = False) -> Recipe:
     """The recipe with every blank filled in, from the task and from the size of the network.
+
+    A run that is resumed has its blanks filled as when it began, even if Diptych would choose otherwise today.
 
     A fresh network takes large steps, smaller ones the wider it is, and half as large where it norms after the sum; one
     that has learnt before takes small ones. On one machine many small steps learn more in an hour than few large ones.
@@ -136,6 +138,14 @@ def resolve(recipe: Recipe, net: Any) -> Recipe:
     if train.dropout is None:
         filled["dropout"] = 0.0 if is_pretraining else 0.1
     run = recipe.run
+    kept = kept_recipe(run.out).get("train") if resume and run.out else None
+    if kept:
+        before = parse(TrainSettings, kept, where=f"{run.out}/diptych/recipe.yaml")
+        if not {*BUDGETS}.isdisjoint(filled):
+            filled = {name: value for name, value in filled.items() if name not in BUDGETS}
+            filled |= {name: getattr(before, name) for name in BUDGETS}
+        blank = [name for name in filled if getattr(train, name) is None]
+        filled |= {name: value for name in blank if (value := getattr(before, name)) is not None}
     precision = runtime.best_precision() if run.precision == "auto" else run.precision
     return recipe.model_copy(update={"train": train.model_copy(update=filled), "run": run.model_copy(update={"precision": precision})})
 

@@ -339,3 +339,14 @@ def test_a_run_in_another_thread_leaves_the_signals_alone(run):
     thread.start()
     thread.join()
     assert done == [2]
+
+
+@pytest.mark.parametrize("budget", [{"tokens": 1}, {"minutes": 1e-9}], ids=str)
+def test_a_budget_too_short_for_a_second_step_is_said_to_have_taught_nothing(budget, run, setting):
+    fresh = {name: parameter.detach().clone() for name, parameter in setting("causal-lm").net.named_parameters()}
+    done = run("causal-lm", **budget)
+    assert done.outcome.steps == 1 and all(torch.equal(fresh[name], parameter) for name, parameter in done.net.named_parameters())
+    (said,) = [event["text"] for event in done.listener.of("stage")]
+    assert "nothing has been learnt" in said and f"{done.outcome.tokens:,} tokens" in said
+    enough = run("causal-lm", steps=1)
+    assert not enough.listener.of("stage")

@@ -22,6 +22,7 @@ from torch import Tensor
 from diptych import runtime
 from diptych.config import TrainSettings
 from diptych.errors import MachineError, TrainingError
+from diptych.messages import _
 from diptych.tasks.measure import by_tokens, measure
 from diptych.tasks.task import Batch, Examples, Place, Task
 from diptych.training.averaging import WeightMean
@@ -208,6 +209,10 @@ class _Run:
                 break
             self._save_if_due()
         self._log(None, 0)
+        if state.step == 1 and not self.optimizer.param_groups[0]["lr"]:
+            text = _("The budget is over after one step, which the warm-up takes at a rate of 0: nothing has been learnt. ")
+            text += _("A step takes {seconds:.2g} seconds and {tokens:,} tokens here; give it some hundred.")
+            self.listener.tell({"kind": "stage", "text": text.format(seconds=state.seconds, tokens=state.tokens)})
         # A schedule that ran to its end is worth more than a lucky look on the way: the best comes back only if it is better.
         goes_back = self.outcome.stopped == "early" or (self.outcome.stopped == "budget" and state.is_behind)
         if goes_back and self.best_weights is not None:

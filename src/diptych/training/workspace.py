@@ -142,6 +142,12 @@ def kept_tokenizer(out: str | Path) -> Tokenizer | None:
     return Tokenizer.load(folder) if folder.exists() else None
 
 
+def kept_recipe(out: str | Path) -> dict[str, Any]:
+    """The recipe that the run in `out` began with, every blank filled in; empty where none has begun."""
+    path = Path(out) / "diptych" / "recipe.yaml"
+    return read_yaml(path) if path.exists() else {}
+
+
 def check_free(out: Path, *, resume: bool = False, overwrite: bool = False) -> None:
     """Whether a run may write to `out`; asked before anything is read, so that nobody waits for a refusal.
 
