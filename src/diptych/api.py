@@ -31,6 +31,7 @@ from diptych.recipe import Recipe, build
 from diptych.remote import Service
 from diptych.running import load_model, pass_on_interrupt
 from diptych.tasks import PRETRAINING, task_class, task_of_net
+from diptych.tasks.conversations import looks_like_talk
 from diptych.tasks.measure import measure
 from diptych.tasks.parallel import is_pattern
 from diptych.tasks.questions import has_questions
@@ -239,6 +240,8 @@ def guess_task(data: Any) -> str | None:
         return "answering"
     if isinstance(first, Mapping) and "text" in first and {"spans", "entities"} & set(first):
         return "tagging"
+    if looks_like_talk(first):
+        return "chat"
     # A csv with such columns may as well be one of labels.
     is_csv = isinstance(data, str | Path) and ".jsonl" not in Path(data).suffixes
     if not is_csv and isinstance(first, Mapping) and any(pair <= set(first) for pair in WRITTEN_COLUMNS):

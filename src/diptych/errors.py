@@ -226,6 +226,14 @@ CATALOGUE: dict[str, Message] = {
         mark("{name}: which column is the source and which what is to be written from it, cannot be guessed ({columns})."),
         mark("Name them with --set task.source=… and --set task.target=…"),
     ),
+    "E157": Message(
+        mark("{where}: no conversation: {found}."),
+        mark('Give "messages" with role and content, "conversations" with from and value, or a question and an answer.'),
+    ),
+    "E158": Message(
+        mark("The chat template cannot be learnt by: in turn {turn} the assistant's words have no end of their own, or no fixed place."),
+        mark("Each turn must end with a special token, and stay as it is when others follow; ChatML does."),
+    ),
     "E160": Message(
         mark("None of the {count:,} examples has both what is given and what is to be written."),
         mark("Check the columns, or the roles of a conversation: user and assistant."),

@@ -135,8 +135,14 @@ class Model:
         Raises:
             ModelError E328: the model was not taught to converse. E329: its template refuses these messages.
         """
+        return "".join(self.chat_stream(messages, max_new_tokens, stop=stop, **sampling))
+
+    def chat_stream(
+        self, messages: str | Messages, max_new_tokens: int = 256, *, stop: str | Sequence[str] = (), **sampling: Any
+    ) -> Iterator[str]:
+        """The same as `chat`, piece by piece as it is written."""
         ids = chat_ids(self.tokenizer, [{"role": "user", "content": messages}] if isinstance(messages, str) else messages)
-        return "".join(self._stream(ids, max_new_tokens, stop, sampling))
+        yield from self._stream(ids, max_new_tokens, stop, sampling)
 
     def next(self, text: str, top: int = 5) -> list[Candidate]:
         """The most probable next tokens after `text`.

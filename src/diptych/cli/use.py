@@ -1,4 +1,4 @@
-"""Commands that use a model: `generate`, `next`, `fill`, `predict`, `evaluate`, `export`, `report`, `models`."""
+"""Commands that use a model: `generate`, `chat`, `next`, `fill`, `predict`, `evaluate`, `export`, `report`, `models`."""
 
 import json
 import sys
@@ -48,6 +48,37 @@ def generate(
         sys.stdout.write(piece)
         sys.stdout.flush()
     print()
+
+
+def chat(
+    model: Folder,
+    system: Annotated[str | None, typer.Option(help="What the model is told before the conversation.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Write at most so many tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 always takes the most probable token.")] = 0.8,
+    top_p: Annotated[float, typer.Option(help="Choose among the fewest tokens with this much probability.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Converse with a model: a line is a turn; /new begins anew, /quit or the end of the input ends."""
+    from diptych import api
+
+    found = api.load(model)
+    head = [{"role": "system", "content": system}] if system else []
+    said = list(head)
+    prompt = f"{_('you')}: " if sys.stdin.isatty() else ""
+    while (line := _line(prompt)) is not None and line.strip() != "/quit":
+        if line.strip() == "/new":
+            said = list(head)
+        elif line.strip():
+            said.append({"role": "user", "content": line})
+            answer = ""
+            for piece in found.chat_stream(said, max_new_tokens, temperature=temperature, top_p=top_p, seed=seed + len(said)):
+                answer += piece
+                if not as_json:
+                    sys.stdout.write(piece)
+                    sys.stdout.flush()
+            print(json.dumps({"user": line, "assistant": answer}, ensure_ascii=False) if as_json else "")
+            said.append({"role": "assistant", "content": answer})
 
 
 def next_(model: Folder, text: Annotated[str, typer.Argument(help="The text so far.")], top: Top = 5, as_json: Json = False) -> None:
@@ -213,6 +244,7 @@ def models(pattern: Annotated[str, typer.Argument(help='A pattern such as "gpt-*
 def add_to(app: typer.Typer) -> None:
     """Hang these commands in."""
     app.command()(generate)
+    app.command()(chat)
     app.command("next")(next_)
     app.command()(fill)
     app.command()(predict)
@@ -221,6 +253,14 @@ def add_to(app: typer.Typer) -> None:
     app.command()(export)
     app.command()(report)
     app.command()(models)
+
+
+def _line(prompt: str) -> str | None:
+    """What a person types, or the next line of a file; None at the end."""
+    try:
+        return input(prompt)
+    except EOFError:
+        return None
 
 
 def _inputs(

@@ -18,6 +18,7 @@ TASKS = {
     "seq2seq": "diptych.tasks.seq2seq:Seq2Seq",
     "roles": "diptych.tasks.roles:Roles",
     "answering": "diptych.tasks.answering:Answering",
+    "chat": "diptych.tasks.chat:Chat",
 }
 PRETRAINING = ("causal-lm", "masked-lm", "hybrid-lm", "prefix-lm", "denoising")
 """Tasks that learn from running text; the others learn from tables of examples."""

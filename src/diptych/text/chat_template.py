@@ -12,6 +12,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import tokenizers
+
 from diptych.errors import ModelError
 from diptych.text.tokenizer import Tokenizer
 
@@ -20,8 +22,25 @@ _STANDS_FOR = "\ue001{number}\ue002"
 """Private characters in the place of a special token that a message spells out."""
 
 
-def chat_ids(tokenizer: Tokenizer, messages: Messages) -> list[int]:
-    """The tokens of a conversation up to where the answer begins.
+CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""What a decoder is taught that has no template of its own: the layout of Qwen, SmolLM2 and many others."""
+
+
+def with_chatml(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with ChatML: its two tokens at the end of the vocabulary, where it lacks them, and turns that end a text."""
+    backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
+    backend.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False) for name in CHATML_TOKENS])
+    longer = Tokenizer(backend, {**tokenizer.roles, "eos": CHATML_TOKENS[1]}, tokenizer.context_length)
+    longer.chat_template = CHATML
+    return longer
+
+
+def chat_ids(tokenizer: Tokenizer, messages: Messages, *, opens_answer: bool = True) -> list[int]:
+    """The tokens of a conversation up to where the answer begins, or, if it `opens_answer` not, up to its end.
 
     Args:
         messages: [{"role": "user", "content": "…"}, …], the oldest first.
@@ -29,18 +48,55 @@ def chat_ids(tokenizer: Tokenizer, messages: Messages) -> list[int]:
     Raises:
         ModelError E328: the model has no template. E329: the template refuses these messages or cannot be run.
     """
-    specials = {number: tokenizer.backend.id_to_token(number) or "" for number in sorted(tokenizer.special_ids)}
-    hidden = {name: _STANDS_FOR.format(number=number) for number, name in specials.items() if name}
-    text = render(tokenizer, [{key: _replaced(value, hidden) for key, value in message.items()} for message in messages])
-    shown = {mark: name for name, mark in hidden.items()}
-    ids: list[int] = []
-    for part in re.split(f"({_any_of(hidden)})", text):
-        number = tokenizer.id(part) if part in hidden else None
-        ids += [number] if number is not None else tokenizer.encode(_replaced(part, shown)) if part else []
-    return ids
+    names = _Names(tokenizer)
+    return names.encode(render(tokenizer, names.hide(messages), opens_answer=opens_answer))
 
 
-def render(tokenizer: Tokenizer, messages: Messages) -> str:
+def answer_parts(tokenizer: Tokenizer, messages: Messages) -> list[tuple[list[int], int | None]] | None:
+    """The tokens of a conversation in parts: what stands before an answer (None beside it), and each of the assistant's turns with its
+    number. None where the template writes a turn otherwise once others follow it.
+
+    Answers are cut into tokens on their own, as a model writes them.
+
+    Raises:
+        ModelError E328, E329.
+    """
+    names = _Names(tokenizer)
+    said = names.hide(messages)
+    whole, place, parts = render(tokenizer, said, opens_answer=False), 0, []
+    for number, message in enumerate(said):
+        if message["role"] != "assistant":
+            continue
+        before = render(tokenizer, said[:number])
+        until = render(tokenizer, said[: number + 1], opens_answer=False)
+        if not (whole.startswith(until) and until.startswith(before) and len(before) >= place):
+            return None
+        parts += [(names.encode(whole[place : len(before)]), None), (names.encode(whole[len(before) : len(until)]), number)]
+        place = len(until)
+    return [*parts, (names.encode(whole[place:]), None)]
+
+
+class _Names:
+    """The special tokens of a tokenizer, and how a message that spells one out is kept a message."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        specials = {number: tokenizer.backend.id_to_token(number) or "" for number in sorted(tokenizer.special_ids)}
+        self._hidden = {name: _STANDS_FOR.format(number=number) for number, name in specials.items() if name}
+        self._shown = {mark: name for name, mark in self._hidden.items()}
+
+    def hide(self, messages: Messages) -> list[dict[str, str]]:
+        return [{key: _replaced(value, self._hidden) for key, value in message.items()} for message in messages]
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for part in re.split(f"({_any_of(self._hidden)})", text):
+            number = self._tokenizer.id(part) if part in self._hidden else None
+            ids += [number] if number is not None else self._tokenizer.encode(_replaced(part, self._shown)) if part else []
+        return ids
+
+
+def render(tokenizer: Tokenizer, messages: Messages, *, opens_answer: bool = True) -> str:
     """The text that the tokenizer's template makes of a conversation.
 
     Raises:
@@ -54,7 +110,8 @@ def render(tokenizer: Tokenizer, messages: Messages) -> str:
 
     names = {f"{role}_token": name for role, name in tokenizer.roles.items()}
     try:
-        return _compiled(tokenizer.chat_template).render(messages=list(messages), add_generation_prompt=True, tools=None, **names)
+        template = _compiled(tokenizer.chat_template)
+        return template.render(messages=list(messages), add_generation_prompt=opens_answer, tools=None, **names)
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise ModelError("E329", problem=error) from None
 

@@ -148,12 +148,15 @@ class Tokenizer:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values, to hand to another process."""
-        return {"backend": self.backend.to_str(), "roles": self.roles, "context_length": self.context_length}
+        backend = self.backend.to_str()
+        return {"backend": backend, "roles": self.roles, "context_length": self.context_length, "chat_template": self.chat_template}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Tokenizer":
         """The tokenizer that `to_json` gave away."""
-        return cls(tokenizers.Tokenizer.from_str(data["backend"]), data["roles"], data["context_length"])
+        tokenizer = cls(tokenizers.Tokenizer.from_str(data["backend"]), data["roles"], data["context_length"])
+        tokenizer.chat_template = data["chat_template"]
+        return tokenizer
 
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`, without special ones."""

@@ -11,6 +11,7 @@ JUDGES = {
     "seq2seq": "diptych.evaluation.judges.seq2seq:Seq2SeqJudge",
     "roles": "diptych.evaluation.judges.roles:RolesJudge",
     "answering": "diptych.evaluation.judges.answering:AnsweringJudge",
+    "chat": "diptych.evaluation.judges.chat:ChatJudge",
 }
 
 
