@@ -19,7 +19,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
     assert ran.code == 0 and ran.err == ""
     commands = (
         "demo doctor corpus tokenizer plan pull convert pretrain finetune "
-        "generate next fill predict evaluate compare data export report recipe models"
+        "generate chat next fill predict evaluate compare data export report recipe models"
     )
     assert all(f" {name} " in ran.out for name in [*commands.split(), "recipe", "models"])
 
@@ -33,6 +33,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
             "pretrain",
             "finetune",
             "generate",
+            "chat",
             "next",
             "fill",
             "predict",
@@ -388,3 +389,15 @@ def test_chinese_is_spoken_on_demand(diptych: Diptych, tmp_path: Path) -> None:
     assert english.err.startswith("E701") and chinese.err.startswith("E701") and chinese.code == 1
     assert english.err != chinese.err and any("\u4e00" <= character <= "\u9fff" for character in chinese.err)
     assert '<html lang="zh-CN">' in render(ReportData(title="x"))
+
+
+def test_chat_takes_a_turn_a_line_and_remembers_them(diptych: Diptych, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"question": q, "answer": a} for q, a in [("hi", "hello"), ("你好", "您好"), ("bye", "see you")]] * 4
+    sizes = {"num_layers": 1, "hidden_size": 16, "head_size": 8, "context_length": 64}
+    shape = {"tokenizer": {"kind": "characters", "vocab_size": 64}, "sizes": sizes, "max_answer": 8}
+    dt.finetune("gpt-tiny", rows, task="chat", steps=2, out=str(tmp_path / "talk"), **shape)
+    lines = iter(["你好", "", "again", "/new", "hi", "/quit", "never"])
+    monkeypatch.setattr("builtins.input", lambda _prompt: next(lines))
+    ran = diptych("chat", tmp_path / "talk", "--json", "--max-new-tokens", 4, "--system", "Be brief.")
+    assert ran.code == 0 and [each["user"] for each in ran.json] == ["你好", "again", "hi"]
+    assert next(lines) == "never"

@@ -23,8 +23,8 @@ from diptych.text.tokenizer import Tokenizer
 TALK = [("system", "Be brief."), ("user", "Hi 🙂"), ("assistant", "Hello."), ("user", "再见"), ("assistant", "再见！\r\nBye.")]
 WITHOUT_LINES = CHATML.replace(" + '\n' }}{% endfor %}", " }}{% endfor %}")
 WITH_EOS = (
-    "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content + eos_token }}{% else %}{{ '[' + m.role + '] ' + m.content + '\n> ' }}"
-    "{% endif %}{% endfor %}"
+    "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content + eos_token }}"
+    "{% else %}{{ '[' + m.role + '] ' + m.content + '\n> ' }}{% endif %}{% endfor %}"
 )
 
 
@@ -87,9 +87,9 @@ def test_what_is_no_conversation_is_refused_or_counted() -> None:
 @given(said=st.lists(st.text(min_size=1, max_size=12), min_size=2, max_size=8))
 def test_each_answer_is_asked_for_with_exactly_one_end(template: str, said: list[str]) -> None:
     tokenizer = tokenizer_of(template)
-    messages = [
-        ("assistant" if number % 2 else "user", text + " <|im_end|>\n"[: 13 * (number % 3 == 0)]) for number, text in enumerate(said)
-    ]
+    # Some spell out the token that ends a turn.
+    said = [text + (" <|im_end|>\n" if number % 3 == 0 else "") for number, text in enumerate(said)]
+    messages = [("assistant" if number % 2 else "user", text) for number, text in enumerate(said)]
     messages = messages[: len(messages) // 2 * 2]
     ids, is_asked = supervised(messages, tokenizer)
     end = tokenizer.eos_id
@@ -127,7 +127,7 @@ def made(rows: list[Conversation], context: int) -> tuple:
 def test_long_conversations_are_cut_between_exchanges_and_every_answer_is_asked_once() -> None:
     turns = [(role, f"{role[0]}{number} 好") for number in range(20) for role in ("user", "assistant")]
     long = Conversation((("system", "S"), *turns, ("user", "x"), ("assistant", "y" * 500)), "row 1")
-    task, tokenizer, talks, ledger = made([long], 100)
+    _task, tokenizer, talks, ledger = made([long], 100)
     assert len(talks) > 2 and all(len(ids) <= 101 for ids in talks.ids)
     asked = [tokenizer.decode(ids[flags]).strip() for ids, flags in zip(talks.ids, talks.is_asked)]
     assert "".join(asked) == "".join(content for role, content in turns if role == "assistant")
@@ -166,18 +166,7 @@ def test_a_decoder_without_a_template_learns_chatml_and_keeps_what_it_knew() -> 
 
 def test_a_model_learns_to_answer_and_its_folder_converses(tmp_path: Path) -> None:
     answers = {"red": "like blood", "blue": "like the sea", "绿": "像草", "白": "像雪"}
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": a},
-                {"role": "assistant", "content": answers[a]},
-                {"role": "user", "content": b},
-                {"role": "assistant", "content": answers[b]},
-            ]
-        }
-        for a in answers
-        for b in answers
-    ]
+    rows = [{"dialogue": [a, answers[a], b, answers[b]]} for a in answers for b in answers]
     sizes = {"hidden_size": 32, "head_size": 16, "num_layers": 2, "context_length": 64}
     shape = {"tokenizer": {"kind": "characters", "vocab_size": 64}, "sizes": sizes, "out": str(tmp_path / "m")}
     model = dt.finetune("gpt-tiny", rows, steps=120, lr=1e-2, dropout=0.0, max_answer=16, **shape)

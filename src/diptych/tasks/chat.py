@@ -115,9 +115,10 @@ class Chat(HeadTask):
         talks = Talks([], [])
         for row in rows:
             parts = list(_parts(row, tokenizer, limit, len(rows), ledger))
-            ledger.add(
-                "conversations", "conversations cut between turns, since they outgrow the context", int(len(parts) > 1), total=len(rows)
-            )
+            if len(parts) > 1:
+                ledger.add(
+                    "conversations", "conversations cut between turns, since they outgrow the context", total=len(rows), where=row.where
+                )
             for ids, is_asked in parts:
                 talks.ids.append(ids)
                 talks.is_asked.append(is_asked)
