@@ -16,7 +16,7 @@ from diptych.evaluation.intervals import Scores
 from diptych.evaluation.likelihood import Question, answer, continuation
 from diptych.ledger import Ledger
 from diptych.streams import seed_for
-from diptych.tasks.classification import label_set
+from diptych.tasks.labels import classes_of
 from diptych.tasks.tables import LabelledRow, read_labelled
 from diptych.text.tokenizer import Tokenizer
 
@@ -56,14 +56,14 @@ def in_context(
     config = net.config
     if not config.writes or config.is_encoder_decoder or "lm" not in net.heads:
         raise UsageError("E602", family=config.family)
-    rows, _found = read_labelled(data, ledger, text=text, pair=pair, label=label)
-    labels = label_set(rows)
+    rows, _found = read_labelled(data, ledger, text=text, pair=pair, label=label, kind="single")
+    labels = classes_of([row.label for row in rows], "single")
     shown, asked = _drawn(rows, labels, shots, seed)
     asked = asked[:limit]
     if not asked:
         raise DataError("E706", shots=shots, count=len(rows))
     written = {each: (names or {}).get(each, each) for each in labels}
-    examples = [f"{template.format(text=' | '.join(row.texts))} {written[row.label or '']}\n\n" for row in shown]
+    examples = [f"{template.format(text=' | '.join(row.texts))} {written[str(row.label)]}\n\n" for row in shown]
 
     def costs(texts: Sequence[str]) -> np.ndarray:
         """What each label costs after each text, in nats: [texts, labels]."""
@@ -87,16 +87,16 @@ def in_context(
     if calibrate:
         nats = nats - costs(NOTHING).mean(0)
     chosen = [labels[number] for number in nats.argmin(1)]
-    return score_predictions([row.label or "" for row in asked], chosen, labels)
+    return score_predictions([str(row.label) for row in asked], chosen, labels)
 
 
 def _drawn(rows: Sequence[LabelledRow], labels: Sequence[str], shots: int, seed: int) -> tuple[list[LabelledRow], list[LabelledRow]]:
     """(the examples of the prompt, labels in turn; the others)."""
-    of_label: dict[str | None, list[int]] = defaultdict(list)
+    of_label: dict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
-        of_label[row.label].append(number)
+        of_label[str(row.label)].append(number)
     for label, numbers in of_label.items():
-        numbers.sort(key=lambda number: seed_for(seed, "shots", str(label), str(number)))
+        numbers.sort(key=lambda number: seed_for(seed, "shots", label, str(number)))
     chosen: list[int] = []
     turn = 0
     while len(chosen) < min(shots, len(rows)):
