@@ -44,6 +44,13 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
     (tmp_path / "train.conll").write_text(
         "".join(tagged.replace("Rome", f"Rome{n}").replace("在", "在" * (n + 1)) for n in range(12)), encoding="utf-8"
     )
+    table = [
+        {"question": f"Who is number {n}? 谁？", "context": f"Anna{n} is number {n}. 她叫王明{n}。", "answer": f"Anna{n}"}
+        for n in range(30)
+    ]
+    (tmp_path / "questions.json").write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
+    props = "\n\n".join(f"Anna{n}\t(A0*)\nsees\t(V*)\nBob{n}\t(A1*)" for n in range(30))
+    (tmp_path / "train.props").write_text(props, encoding="utf-8")
     pairs = [(f"a dog number {n} runs.", f"ein Hund Nummer {n} läuft.", f"第{n}只狗在跑。") for n in range(40)]
     for side, language in enumerate(("en", "de", "zh")):
         (tmp_path / f"train.{language}").write_text("\n".join(pair[side] for pair in pairs), encoding="utf-8")
@@ -68,8 +75,17 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
 
 def test_there_are_recipes_for_both_panels_and_both_kinds_of_task() -> None:
     loaded = [recipe.load(path) for path in RECIPES]
-    assert {each.task.name for each in loaded} == {*PRETRAINING, "classification", "tagging", "seq2seq"}
+    assert {each.task.name for each in loaded} == {*PRETRAINING, "classification", "tagging", "seq2seq", "answering", "roles"}
     assert {"base", "preset"} == {"base" if each.model.base else "preset" for each in loaded}
+
+
+def test_questions_and_roles_run_for_two_steps_and_are_answered(carry_out: Carry) -> None:
+    import diptych as dt
+
+    (answer,) = dt.load(carry_out("answering")).predict([("Who? 谁？", "Anna is here 🙂. 她叫王明。")])
+    assert answer.text == "Anna is here 🙂. 她叫王明。"[answer.start : answer.end] != ""
+    (framed,) = dt.load(carry_out("roles")).predict(["Anna sees Bob"])
+    assert framed.text == "Anna sees Bob"
 
 
 def test_the_tagger_runs_for_two_steps_and_marks(carry_out: Carry) -> None:
