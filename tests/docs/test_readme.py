@@ -56,6 +56,8 @@ def prepare(folder: Path) -> None:
     draw = random.Random(0)
     english = ["The for statement iterates over the items of a sequence.", "Once upon a time there was a note 🙂.", "Water the plants."]
     chinese = ["今天天气很好，我们去公园散步吧！", "明天有雨，记得带伞。", "这家酒店很干净，下次还来。"]
+    asked = [{"question": f"Where is number {n}?", "context": f"Anna{n} 住在 York{n}.", "answer": f"York{n}"} for n in range(30)]
+    (folder / "questions.json").write_text(json.dumps(asked, ensure_ascii=False), encoding="utf-8")
     (folder / "train.conll").write_text(
         "Anna B-PER\nin O\nRome B-LOC\n\n王 B-PER\n明 I-PER\n在 O\n北 B-LOC\n京 I-LOC\n\n" * 6, encoding="utf-8"
     )
