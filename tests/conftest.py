@@ -1,6 +1,7 @@
 """What tests share: a quiet, English-speaking, one-machine setting, and the way to data that need not be there."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages are compared in English unless a test asks for Chinese."""
+def english() -> Iterator[None]:
+    """Messages are compared in English unless a test asks for Chinese; what is set up for a whole file after it is English again."""
     from diptych.messages import set_language
 
+    set_language("en")
+    yield
     set_language("en")
 
 
