@@ -246,8 +246,11 @@ def guess_task(data: Any) -> str | None:
     is_csv = isinstance(data, str | Path) and ".jsonl" not in Path(data).suffixes
     if not is_csv and isinstance(first, Mapping) and any(pair <= set(first) for pair in WRITTEN_COLUMNS):
         return "seq2seq"
-    is_pair = isinstance(first, tuple) and len(first) == 2
-    return "tagging" if is_pair and isinstance(first[1], list | tuple) else "classification"
+    if not (isinstance(first, tuple) and len(first) == 2 and isinstance(first[1], list | tuple)):
+        return "classification"
+    # Names beside a text are its labels; beside a list of tokens they are tags.
+    is_labelled = isinstance(first[0], str) and any(isinstance(label, str) for label in first[1])
+    return "classification" if is_labelled else "tagging"
 
 
 def panel_task(base: str | Path) -> str:

@@ -194,6 +194,13 @@ def test_several_labels_are_learnt_judged_and_kept(tmp_path):
     assert caught.value.code == "E130" and "several" in str(caught.value) and "soft=0" in str(caught.value)
 
 
+def test_names_beside_a_text_are_labels_and_beside_tokens_tags():
+    from diptych.api import guess_task
+
+    assert guess_task([("便宜", ["价格", "味道"])]) == "classification"
+    assert guess_task([(["我", "在"], ["O", "O"])]) == guess_task([("北京", [(0, 2, "LOC")])]) == "tagging"
+
+
 def test_grades_of_pairs_are_learnt_beside_shared_words(tmp_path):
     rng = np.random.default_rng(0)
     vocabulary = ["cat", "dog", "sun", "好", "坏", "雨", "red", "blue"]
