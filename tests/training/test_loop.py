@@ -193,6 +193,7 @@ def test_a_held_out_part_that_can_tell_nothing_stops_no_run(run, setting, same_b
     """Every label there is an unknown one: no value is better or worse, so the run goes to its end."""
     made = setting("classification")
     made.held_out.gold[:] = -1
+    made.held_out.known[:] = False
     done = run("classification", steps=8, evaluations=8, patience=1, made=made)
     assert done.outcome.stopped == "budget" and done.outcome.steps == 8
     assert all(event["terms"] == {} for event in done.listener.of("evaluation"))
