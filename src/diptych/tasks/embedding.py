@@ -24,7 +24,7 @@ from diptych.streams import permute
 from diptych.tasks.framing import frame_texts
 from diptych.tasks.measure import EVALUATION, by_tokens
 from diptych.tasks.pair_tables import PairRow, read_pairs
-from diptych.tasks.task import Batch, ExampleSettings, Loss, Place, Term
+from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Loss, Place, Term
 from diptych.text.tokenizer import Tokenizer
 
 # Shapes: B groups, M texts of a batch, P pairs of a group, D features of a vector.
@@ -139,7 +139,7 @@ class Group:
         return Group(self.first, self.others, self.grades_P.to(device), self.is_same_PO.to(device), self.num_asked)
 
 
-class Embedding:
+class Embedding(HeadTask):
     """Learn which texts belong together; a model's answer is a vector, or how alike two texts are."""
 
     name = "embedding"
@@ -149,7 +149,7 @@ class Embedding:
     usual_batch = 1
 
     def __init__(self, settings: EmbeddingSettings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self.span: tuple[float, float] | None = None
         """The least and the largest grade seen in training."""
 
