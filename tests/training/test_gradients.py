@@ -65,7 +65,7 @@ def brute_force(made, places):
 
     for place in places:
         batch = made.task.collate(made.examples, [place])
-        lengths, start = batch.texts.lengths, 0
+        lengths, start, votes = batch.texts.lengths, 0, []
         for number, length in enumerate(lengths):
             ids = batch.texts.ids_N[start : start + length][None]
             types = None if batch.texts.types_N is None else batch.texts.types_N[start : start + length][None]
@@ -74,12 +74,19 @@ def brute_force(made, places):
                 mine = (asked.at_M >= start) & (asked.at_M < start + length)
                 logits = answers(net, batch.texts, number, ids, types)
                 add(name, F.cross_entropy(logits[asked.at_M[mine] - start], asked.gold_M[mine], reduction="none"))
-            for head in ("nsp", "classes"):
-                if head in batch.targets and number in batch.targets[head].at_M.tolist():
-                    alone = Packed(ids[0], (length,), None if types is None else types[0])
-                    gold = batch.targets[head].gold_M[batch.targets[head].at_M == number]
-                    add(head, F.cross_entropy(net.heads[head](net.hidden(alone), alone), gold, reduction="none"))
+            alone = Packed(ids[0], (length,), None if types is None else types[0])
+            if "nsp" in batch.targets and number in batch.targets["nsp"].at_M.tolist():
+                gold = batch.targets["nsp"].gold_M[batch.targets["nsp"].at_M == number]
+                add("nsp", F.cross_entropy(net.heads["nsp"](net.hidden(alone), alone), gold, reduction="none"))
+            if "classes" in batch.targets:
+                votes.append(net.heads["classes"](net.hidden(alone), alone))
             start += length
+        if "classes" in batch.targets:
+            # A text that is longer than the context is judged by the mean of its windows' logits.
+            asked = batch.targets["classes"]
+            for first, count, gold in zip(asked.at_M.tolist(), asked.counts_M.tolist(), asked.gold_M, strict=True):
+                mean = torch.cat(votes[first : first + count]).mean(0, keepdim=True)
+                add("classes", F.cross_entropy(mean, gold[None], reduction="none"))
     weights = made.task.weights
     objective = sum(weights.get(name, 1.0) * totals[name] / counts[name] for name in totals)
     return objective, {name: float(total.detach()) for name, total in totals.items()}, counts

@@ -249,6 +249,7 @@ def test_a_run_writes_what_read_events_reads(run, tmp_path):
 def test_a_held_out_part_without_targets_writes_valid_json(run, setting, tmp_path):
     made = setting("classification")
     made.held_out.gold[:] = -1
+    made.held_out.known[:] = False
     journal = Journal(tmp_path / "metrics.jsonl")
     run("classification", steps=2, evaluations=2, made=made, listener=journal)
     journal.close()
