@@ -70,6 +70,8 @@ class Pretrained:
 
     model: Model
     outcome: Outcome
+    recipe: Recipe
+    """What it was, every blank filled in."""
     scores: Scores = field(default_factory=Scores)
     ledger: Ledger = field(default_factory=Ledger)
     report: Path | None = None
@@ -296,9 +298,9 @@ def _train(
     model = Model(net, model.tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "pretrain")})
-        return Pretrained(model, outcome, ledger=ledger)
+        return Pretrained(model, outcome, recipe, ledger=ledger)
     if not here().is_first:
-        return Pretrained(model, outcome, ledger=ledger)
+        return Pretrained(model, outcome, recipe, ledger=ledger)
     scores = score_language(net, task, held_out, tokens.held_out) if held_out is not None else Scores()
     further = dict(tokens.before)
     if tokens.general is not None and tokens.general.num_documents:
@@ -309,7 +311,7 @@ def _train(
     report = _keep(recipe, tokens, model, outcome, scores, further, caveats, ledger, workspace) if workspace else None
     if report is not None and workspace is not None:
         tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(model, workspace.out))}"})
-    return Pretrained(model, outcome, scores, ledger, report, caveats, further)
+    return Pretrained(model, outcome, recipe, scores, ledger, report, caveats, further)
 
 
 def _in_words(plan: Plan, recipe: Recipe, tokens: Tokens, model: Model, workspace: Workspace | None, ledger: Ledger) -> Plan:
