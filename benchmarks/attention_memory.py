@@ -96,7 +96,7 @@ def ours(kind: str, length: int) -> Callable[[Any], None]:
 def theirs(kind: str, attention: str, length: int) -> Callable[[Any], None]:
     import transformers
 
-    from diptych.models.folder import write_model
+    from diptych.formats.folder import write_model
 
     with tempfile.TemporaryDirectory() as folder:
         write_model(network(kind, length), Path(folder))

@@ -320,7 +320,7 @@ class TestFullDisk:
     def test_while_the_model_is_saved(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
         out = tmp_path / "gpt"
         with monkeypatch.context() as full:
-            full.setattr("diptych.models.folder.save_file", _raising(problem))
+            full.setattr("diptych.formats.folder.save_file", _raising(problem))
             said = refusal(lambda: pretrain_recipe(recipe(out), TEXTS, listener=Several([])), "E902")
         assert str(out) in said
         assert not (out / "config.json").exists() and not (out / "model.safetensors").exists(), "half a model is no model"
@@ -343,7 +343,7 @@ class TestFullDisk:
         folder = shutil.copytree(gpt, tmp_path / "gpt")
         before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         model = dt.create("gpt-tiny", vocab_size=40, **TINY)
-        monkeypatch.setattr("diptych.models.folder.save_file", _raising(OSError(errno.ENOSPC, "No space left on device")))
+        monkeypatch.setattr("diptych.formats.folder.save_file", _raising(OSError(errno.ENOSPC, "No space left on device")))
         refusal(lambda: model.save(folder), "E902")
         assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
         assert [path.name for path in tmp_path.iterdir()] == ["gpt"], "and nothing is left beside it"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.errors import DiptychError, MachineError, ModelError
+from diptych.formats.gguf import read_gguf
 from diptych.gguf_header import read_header
-from diptych.models.gguf import read_gguf
 from diptych.text.gguf_vocabulary import read_vocabulary
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 import diptych as dt
 from diptych.errors import DiptychError
+from diptych.formats.folder import write_model
 from diptych.hub import pull
-from diptych.models.folder import write_model
 from diptych.models.presets import create
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -28,7 +28,7 @@ _HOMES = {
     "pull": "hub",
     "search": "searching",
     "ask": "searching",
-    "convert": "models.pickles",
+    "convert": "formats.pickles",
     "Model": "model",
     "Corpus": "text.corpus",
     "Tokenizer": "text.tokenizer",
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from diptych.errors import DiptychError
     from diptych.estimators import TextClassifier
     from diptych.evaluation.intervals import Score, Scores
+    from diptych.formats.pickles import convert
     from diptych.hub import pull
     from diptych.ledger import Ledger
     from diptych.messages import set_language
     from diptych.model import Model
-    from diptych.models.pickles import convert
     from diptych.planning import plan
     from diptych.recipe import Recipe
     from diptych.searching import ask, search

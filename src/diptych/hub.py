@@ -23,8 +23,9 @@ from typing import Any
 
 from diptych import runtime
 from diptych.errors import MachineError, ModelError
+from diptych.formats.atomic import atomic_folder, full_disk_is_named
+from diptych.formats.folder import HEADS, INDEX, WEIGHTS, listed_files, read_shape
 from diptych.messages import _
-from diptych.models.folder import HEADS, INDEX, WEIGHTS, atomic_folder, full_disk_is_named, listed_files, read_shape
 
 ENDPOINT = "https://huggingface.co"
 SMALL_FILES = (

@@ -11,12 +11,13 @@ from tokenizers import decoders
 from torch import Tensor
 
 from diptych.errors import DataError, UsageError
+from diptych.formats.adapter_folder import write_adapter
+from diptych.formats.atomic import atomic_folder
+from diptych.formats.folder import write_model
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.streaming import TextStream
 from diptych.ledger import Ledger
-from diptych.models.adapter_folder import write_adapter
-from diptych.models.folder import atomic_folder, write_model
 from diptych.models.packed import Packed
 from diptych.tasks import task_of_net
 from diptych.tasks.task import ask

@@ -12,11 +12,11 @@ from typing import Any
 
 from diptych import runtime
 from diptych.errors import RecipeError
+from diptych.formats.folder import read_shape
 from diptych.installed import find_model
 from diptych.machines import SHARE_OF_PEAK, Device, find_devices
 from diptych.messages import _, mark
 from diptych.models.config import ModelConfig
-from diptych.models.folder import read_shape
 from diptych.models.presets import list_presets, preset_config
 from diptych.recipe import Recipe, load
 from diptych.running import resolve

@@ -20,9 +20,7 @@ from diptych.evaluation.intervals import Scores
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.model import Model
-from diptych.models.closed_form import MOST_COUNTED, begin_embeddings, begin_language_head
 from diptych.models.presets import create
-from diptych.models.vocabulary import extend_vocabulary
 from diptych.recipe import Recipe, build
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report
@@ -42,6 +40,8 @@ from diptych.running import (
     training_plan,
     write_run,
 )
+from diptych.surgery.closed_form import MOST_COUNTED, begin_embeddings, begin_language_head
+from diptych.surgery.vocabulary import extend_vocabulary
 from diptych.tasks import task_class
 from diptych.tasks.measure import by_tokens
 from diptych.text.clean import Cleaning, clean

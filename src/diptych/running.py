@@ -10,17 +10,17 @@ from typing import Any
 
 from diptych import runtime
 from diptych.config import BUDGETS, TrainSettings, parse
+from diptych.formats.adapter_folder import hang, read_adapter
+from diptych.formats.folder import read_model
+from diptych.formats.gguf import read_gguf
 from diptych.gguf_header import read_header
 from diptych.installed import find_model
 from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.model import Model
-from diptych.models.adapter_folder import hang, read_adapter
-from diptych.models.depth import keep_layers
-from diptych.models.folder import read_model
-from diptych.models.gguf import read_gguf
-from diptych.models.low_rank import detach
 from diptych.recipe import Recipe
+from diptych.surgery.depth import keep_layers
+from diptych.surgery.low_rank import detach
 from diptych.tasks import PRETRAINING, task_class
 from diptych.text.gguf_vocabulary import read_vocabulary
 from diptych.text.tokenizer import Tokenizer

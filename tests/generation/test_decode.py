@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from diptych.errors import UsageError
+from diptych.formats.folder import write_model
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
-from diptych.models.folder import write_model
 from diptych.models.packed import Packed
 from diptych.models.presets import create
 

@@ -13,7 +13,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from diptych.models.folder import read_model, write_model
+from diptych.formats.folder import read_model, write_model
 from diptych.models.packed import Packed
 
 TOLERANCE = 1e-5

@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from diptych.models.folder import read_model, write_model
+from diptych.formats.folder import read_model, write_model
 from diptych.models.packed import Packed
 from diptych.models.positions import sinusoids
 from diptych.models.presets import create

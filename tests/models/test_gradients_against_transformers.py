@@ -8,9 +8,9 @@ import pytest
 import torch
 import transformers
 
+from diptych.formats.folder import read_model
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import to_ours
-from diptych.models.folder import read_model
 
 VOCABULARY = 61
 IDS = {"pad_token_id": 0, "bos_token_id": 1, "decoder_start_token_id": 2, "eos_token_id": 3, "forced_eos_token_id": None}

@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
+from diptych.formats.folder import read_model, write_model
 from diptych.model import Model
-from diptych.models.folder import read_model, write_model
 from diptych.models.packed import Packed
 from diptych.models.presets import create
 from diptych.text.tokenizer import Tokenizer

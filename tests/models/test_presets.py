@@ -10,12 +10,12 @@ import torch.nn.functional as F
 import transformers
 
 from diptych.errors import ModelError
+from diptych.formats.folder import write_model
 from diptych.model import Model
-from diptych.models.folder import write_model
 from diptych.models.packed import Packed
 from diptych.models.presets import create, list_presets, num_parameters, preset_config
-from diptych.models.sizes import PUBLISHED
 from diptych.models.transformer import Network
+from diptych.sizes import PUBLISHED
 from diptych.text.tokenizer import Tokenizer
 
 PRESETS = [name for name in list_presets() if name not in PUBLISHED]

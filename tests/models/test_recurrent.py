@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from diptych.errors import ModelError
+from diptych.formats.folder import read_model, write_model
 from diptych.models.cache import State
-from diptych.models.folder import read_model, write_model
 from diptych.models.packed import Packed
 from diptych.models.presets import create, preset_config
 

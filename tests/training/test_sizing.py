@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diptych.models.families import FAMILIES
 from diptych.models.packed import Packed
 from diptych.models.presets import create, preset_config
-from diptych.models.sizes import PUBLISHED
+from diptych.sizes import PUBLISHED
 from diptych.training import sizing
 from diptych.training.rehearsal import kept_bytes
 from diptych.training.sizing import Workload

@@ -37,7 +37,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Write a folder with pickled weights anew, with safetensors, by a loader that builds tensors and nothing else."""
-    from diptych.models.pickles import convert as rewrite
+    from diptych.formats.pickles import convert as rewrite
 
     target = rewrite(folder, out)
     print(

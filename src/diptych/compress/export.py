@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from diptych.errors import RecipeError
+from diptych.formats.atomic import full_disk_is_named
+from diptych.formats.gguf import Precision, write_gguf
 from diptych.ledger import Ledger
 from diptych.messages import mark
-from diptych.models.folder import full_disk_is_named
-from diptych.models.gguf import Precision, write_gguf
 from diptych.text.gguf_vocabulary import write_vocabulary
 from diptych.text.tokenizer import Tokenizer
 

@@ -1,1 +1,1 @@
-"""One Transformer stack, its heads, its presets, and the folders it lives in."""
+"""One Transformer stack, its heads, its families and its presets."""

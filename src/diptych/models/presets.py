@@ -7,7 +7,7 @@ and no code of ours.
 `rnn-*`, `gru-*` and `lstm-*` are what there was before, for writing; `birnn-*`, `bigru-*` and `bilstm-*` read in both
 directions and judge texts. transformers has no class for them: their folders are read by Diptych alone.
 
-A name that ends in a number of parameters, such as `gpt-3-125m` or `bert-110m`, is a published shape; see `sizes.py`.
+A name that ends in a number of parameters, such as `gpt-3-125m` or `bert-110m`, is a published shape; see `diptych/sizes.py`.
 """
 
 from fnmatch import fnmatchcase
@@ -21,8 +21,8 @@ from diptych.messages import _
 from diptych.models.config import ModelConfig, known_fields
 from diptych.models.families import FAMILIES
 from diptych.models.recurrent import CELLS
-from diptych.models.sizes import PUBLISHED
 from diptych.models.transformer import Network, initialize, without_values
+from diptych.sizes import PUBLISHED
 
 _FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     # name: Hugging Face's model type, and what is ours to choose

@@ -19,7 +19,7 @@ from diptych.generation.beam import Beam, beam_search
 from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.models.packed import Packed
-from diptych.models.vocabulary import extend_vocabulary
+from diptych.surgery.vocabulary import extend_vocabulary
 from diptych.tasks.conversations import Conversation, Message, as_dicts, read_conversations
 from diptych.tasks.seq2seq import Written
 from diptych.tasks.tables import chunks

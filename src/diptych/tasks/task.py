@@ -20,9 +20,9 @@ from torch import Tensor
 from diptych.config import CleaningSettings, Settings
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.models.chunked_loss import cross_entropy
 from diptych.models.packed import Packed
 from diptych.streams import stream
+from diptych.tasks.chunked_loss import cross_entropy
 from diptych.text.tokenizer import Panel, Tokenizer
 
 

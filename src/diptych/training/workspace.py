@@ -16,8 +16,8 @@ from typing import Any
 
 from diptych.config import differences, read_yaml, to_yaml
 from diptych.errors import RecipeError, of_system
+from diptych.formats.atomic import full_disk_is_named
 from diptych.ledger import Ledger
-from diptych.models.folder import full_disk_is_named
 from diptych.text.tokenizer import Tokenizer
 
 COMMIT_MARK = "config.json"

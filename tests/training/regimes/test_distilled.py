@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from diptych.errors import RecipeError, TrainingError
-from diptych.models.depth import keep_layers
 from diptych.models.packed import Packed
 from diptych.models.presets import create
+from diptych.surgery.depth import keep_layers
 from diptych.tasks.task import Features, Logits, Place
 from diptych.training.checkpoint import load_checkpoint
 from diptych.training.regimes import Surroundings, compose

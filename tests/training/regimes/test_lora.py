@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from diptych.errors import ModelError, TrainingError
-from diptych.models.adapter_folder import fingerprint, hang, read_adapter, take_adapter, write_adapter
-from diptych.models.folder import read_model, write_model
-from diptych.models.low_rank import LowRank, adapters, attach, chosen, detach, parts_of
+from diptych.formats.adapter_folder import fingerprint, hang, read_adapter, take_adapter, write_adapter
+from diptych.formats.folder import read_model, write_model
 from diptych.models.presets import create
+from diptych.surgery.low_rank import LowRank, adapters, attach, chosen, detach, parts_of
 from diptych.training.regimes import Surroundings, compose
 from diptych.training.regimes.frozen import Frozen
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from diptych.errors import TrainingError
-from diptych.models.adapter_folder import fingerprint, hang, read_adapter, take_adapter
-from diptych.models.low_rank import adapters, attach, chosen, detach, parts_of
+from diptych.formats.adapter_folder import fingerprint, hang, read_adapter, take_adapter
+from diptych.surgery.low_rank import adapters, attach, chosen, detach, parts_of
 from diptych.tasks.task import Task
 from diptych.training.regimes.frozen import freeze_body
 from diptych.training.regimes.regime import RegimeSettings, Wrapper

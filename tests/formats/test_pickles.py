@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 import diptych as dt
 from diptych.errors import ModelError
-from diptych.models.folder import write_model
-from diptych.models.pickles import convert
+from diptych.formats.folder import write_model
+from diptych.formats.pickles import convert
 from diptych.models.presets import create
 
 

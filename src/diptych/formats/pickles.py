@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diptych.errors import ModelError
-from diptych.models.folder import WEIGHTS, atomic_folder, read_shape
+from diptych.formats.atomic import atomic_folder
+from diptych.formats.folder import WEIGHTS, read_shape
 
 NAME, SHARDS = "pytorch_model.bin", "pytorch_model.bin.index.json"
 BESIDE = (".json", ".txt", ".jinja", ".md")

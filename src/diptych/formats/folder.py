@@ -3,14 +3,9 @@
 Nothing here unpickles, and nothing asks a folder's own code to run.
 """
 
-import contextlib
 import dataclasses
-import errno
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diptych.config import nearest
-from diptych.errors import ModelError, RecipeError, of_system
+from diptych.errors import ModelError
+from diptych.formats.sentence_folder import read_pooling, write_pooling
 from diptych.messages import _
 from diptych.models.config import ModelConfig
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import Family, Rule, their_shapes, to_ours, to_theirs
 from diptych.models.heads import HEAD_NAMES
-from diptych.models.pooling import SentenceHead, read_pooling, write_pooling
+from diptych.models.pooling import SentenceHead
 from diptych.models.transformer import Network, without_values
 
 WEIGHTS = "model.safetensors"
@@ -160,60 +156,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(hf, dict):
         raise ModelError("E312", path=path, problem=_("it holds no settings"))
     return hf
-
-
-@contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill beside `target`, which takes its place when all went well and is removed when not.
-
-    Raises:
-        RecipeError E413: `target` holds something that is no model. MachineError E902, E904: it cannot be written.
-    """
-    target = target.resolve()
-    with full_disk_is_named(target):
-        if target.exists() and any(target.iterdir()) and not _is_model(target):
-            raise RecipeError("E413", path=target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            yield part
-            os.chmod(part, 0o755)
-            _replace(target, part)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def full_disk_is_named(path: Path) -> Iterator[None]:
-    """Turn what the system refuses, such as "no space left on device", into an error that says where and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise of_system(error, path) from None
-    except SafetensorError as error:
-        is_full = "No space left" in str(error)
-        raise of_system(OSError(errno.ENOSPC if is_full else errno.EIO, str(error)), path) from None
-
-
-def _is_model(folder: Path) -> bool:
-    with contextlib.suppress(ModelError):
-        return "model_type" in read_config(folder)
-    return False
-
-
-def _replace(target: Path, part: Path) -> None:
-    """Put `part` in the place of `target`, which stays where it was if that fails."""
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
-    has_old = target.exists()
-    if has_old:
-        target.rename(old)
-    try:
-        part.rename(target)
-    except OSError:
-        if has_old:
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _family(folder: Path, hf: Mapping[str, Any]) -> Family:

@@ -19,8 +19,8 @@ from diptych.errors import ModelError, TrainingError
 from diptych.messages import _
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import to_ours, to_theirs
-from diptych.models.low_rank import LowRank, Part, adapters, is_named, parts_of
 from diptych.models.transformer import Network
+from diptych.surgery.low_rank import LowRank, Part, adapters, is_named, parts_of
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."

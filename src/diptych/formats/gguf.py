@@ -16,12 +16,12 @@ from torch import Tensor
 
 from diptych.config import nearest
 from diptych.errors import ModelError
+from diptych.formats.folder import assemble
 from diptych.gguf_header import Header
 from diptych.messages import _
 from diptych.models.config import ModelConfig
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import Family, Rule, to_theirs
-from diptych.models.folder import assemble
 from diptych.models.transformer import Network
 
 if TYPE_CHECKING:
