@@ -20,7 +20,7 @@ from diptych.generation.streaming import TextStream
 from diptych.ledger import Ledger
 from diptych.models.packed import Packed
 from diptych.tasks import task_of_net
-from diptych.tasks.task import ask
+from diptych.tasks.head_task import ask
 from diptych.text.chat_template import Messages, chat_ids
 from diptych.text.tokenizer import Tokenizer
 

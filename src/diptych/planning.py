@@ -22,7 +22,7 @@ from diptych.recipe import Recipe, load
 from diptych.running import resolve
 from diptych.survey import TextFacts, look_at
 from diptych.tasks import PRETRAINING
-from diptych.tasks.task import HeadTask
+from diptych.tasks.head_task import HeadTask
 from diptych.training import rehearsal, sizing
 from diptych.training.regimes import compose, settings_of
 from diptych.training.sizing import Memory, Operations, Workload

@@ -7,9 +7,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 from diptych.evaluation.evaluate import Comparison, System, score_predictions
 from diptych.evaluation.judges import judge_of, run_judge
 from diptych.evaluation.metrics import confusion
+from diptych.tasks.answers import Prediction
 from diptych.tasks.classification import Classification, ClassificationSettings
 from diptych.tasks.tables import LabelledRow
-from diptych.tasks.task import Prediction
 
 LABELS = ("bad", "好")
 

@@ -16,10 +16,11 @@ from diptych.evaluation.judges import judge_of
 from diptych.evaluation.judges.seq2seq import Lead, Nearest
 from diptych.ledger import Ledger
 from diptych.models.presets import create
+from diptych.tasks.head_task import Features
 from diptych.tasks.measure import measure
 from diptych.tasks.parallel import WrittenRow
 from diptych.tasks.seq2seq import Seq2Seq, Seq2SeqSettings, Written, kind_of
-from diptych.tasks.task import Features, Place
+from diptych.tasks.task import Place
 from diptych.text.tokenizer import Tokenizer
 
 PAIRS = [("the cat sat 🙂.", "猫坐着🙂。"), ("a dog runs.\u00a0", "一只狗在跑。"), ("hello", "你好"), ("two\tdogs", "两只狗")]

@@ -9,8 +9,9 @@ import torch
 
 from diptych.errors import UsageError
 from diptych.models.packed import Packed
+from diptych.tasks.head_task import ask
 from diptych.tasks.measure import EVALUATION, by_tokens
-from diptych.tasks.task import Place, ask
+from diptych.tasks.task import Place
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.word_pieces import WordFinder
 

@@ -22,9 +22,10 @@ from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.models.packed import Packed
+from diptych.tasks.head_task import HeadTask, Logits
 from diptych.tasks.questions import QuestionRow, read_questions
 from diptych.tasks.tables import chunks
-from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Logits, Loss, Outputs, Place, Targets, Term
+from diptych.tasks.task import Batch, ExampleSettings, Loss, Outputs, Place, Targets, Term
 from diptych.tasks.windows import Window, Windows, by_size, cut_windows, encode_places, lay_windows
 from diptych.text.tokenizer import Tokenizer
 

@@ -12,10 +12,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diptych.tasks.head_task import Logits
 from diptych.tasks.labels import Kind, Label, grade_of, names_of
-from diptych.tasks.task import Answers, Logits, Prediction
+from diptych.tasks.task import Answers
 
 # Shapes: M texts that are asked about, C classes.
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The label of a text, and how probable each one is."""
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"label": self.label, "probability": round(self.probability, 6)}
+
+    def __str__(self) -> str:
+        return f"{self.label}\t{self.probability:.4f}"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import torch
 
 from diptych.ledger import Ledger
 from diptych.models.packed import Packed
+from diptych.tasks.head_task import HeadTask
 from diptych.tasks.packing import StreamRows
-from diptych.tasks.task import Batch, HeadTask, LanguageSettings, Place, Targets
+from diptych.tasks.task import Batch, LanguageSettings, Place, Targets
 from diptych.text.shards import TokenShards
 from diptych.text.tokenizer import Tokenizer
 

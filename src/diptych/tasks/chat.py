@@ -21,9 +21,10 @@ from diptych.messages import mark
 from diptych.models.packed import Packed
 from diptych.surgery.vocabulary import extend_vocabulary
 from diptych.tasks.conversations import Conversation, Message, as_dicts, read_conversations
+from diptych.tasks.head_task import HeadTask
 from diptych.tasks.seq2seq import Written
 from diptych.tasks.tables import chunks
-from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Place, Targets
+from diptych.tasks.task import Batch, ExampleSettings, Place, Targets
 from diptych.text.chat_template import CHATML_TOKENS, answer_parts, chat_ids, with_chatml
 from diptych.text.tokenizer import Tokenizer
 

@@ -19,9 +19,10 @@ from diptych.messages import mark
 from diptych.models.packed import Packed
 from diptych.tasks.answers import Choice, choice_of
 from diptych.tasks.framing import Framed, frame_texts, frame_windows, lay
+from diptych.tasks.head_task import HeadTask, ask
 from diptych.tasks.labels import Kind, classes_of, kind_of
 from diptych.tasks.tables import LabelledRow, chunks, read_labelled
-from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Loss, Outputs, Place, Targets, Term, ask
+from diptych.tasks.task import Batch, ExampleSettings, Loss, Outputs, Place, Targets, Term
 from diptych.text.tokenizer import Tokenizer
 
 UNSEEN_LABEL = mark("rows whose label was not seen in training: they cannot be predicted right")

@@ -10,8 +10,9 @@ from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.tasks.corruption import corrupt_spans, infill, shuffle_sentences
+from diptych.tasks.head_task import HeadTask
 from diptych.tasks.packing import TextRows
-from diptych.tasks.task import Batch, HeadTask, LanguageSettings, Place
+from diptych.tasks.task import Batch, LanguageSettings, Place
 from diptych.tasks.writing import end_id, frame_source, lay_written
 from diptych.text.shards import TokenShards
 from diptych.text.tokenizer import Tokenizer

@@ -22,9 +22,10 @@ from diptych.models.packed import Packed
 from diptych.models.pooling import Pooling, SentenceHead
 from diptych.streams import permute
 from diptych.tasks.framing import frame_texts
+from diptych.tasks.head_task import HeadTask
 from diptych.tasks.measure import EVALUATION, by_tokens
 from diptych.tasks.pair_tables import PairRow, read_pairs
-from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Loss, Place, Term
+from diptych.tasks.task import Batch, ExampleSettings, Loss, Place, Term
 from diptych.text.tokenizer import Tokenizer
 
 # Shapes: B groups, M texts of a batch, P pairs of a group, D features of a vector.

@@ -17,9 +17,10 @@ from pydantic import Field
 from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.tasks.causal_lm import CausalLM
+from diptych.tasks.head_task import HeadTask
 from diptych.tasks.masking import Masking, MaskingSettings
 from diptych.tasks.packing import DocumentRows, Piece, StreamRows
-from diptych.tasks.task import Batch, HeadTask, Place, Targets
+from diptych.tasks.task import Batch, Place, Targets
 from diptych.text.shards import TokenShards
 from diptych.text.tokenizer import Tokenizer
 

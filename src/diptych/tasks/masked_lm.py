@@ -16,10 +16,11 @@ from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.models.packed import Packed
+from diptych.tasks.head_task import HeadTask
 from diptych.tasks.masking import Masking, MaskingSettings
 from diptych.tasks.packing import TextRows
 from diptych.tasks.pairs import OrderRows, PairRows, Run
-from diptych.tasks.task import Batch, HeadTask, Place, Targets
+from diptych.tasks.task import Batch, Place, Targets
 from diptych.text.shards import TokenShards
 from diptych.text.tokenizer import Tokenizer
 

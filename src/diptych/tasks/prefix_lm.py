@@ -13,8 +13,9 @@ import torch
 from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.tasks.causal_lm import CausalLM
+from diptych.tasks.head_task import HeadTask
 from diptych.tasks.packing import StreamRows
-from diptych.tasks.task import Batch, HeadTask, LanguageSettings, Place, Targets
+from diptych.tasks.task import Batch, LanguageSettings, Place, Targets
 from diptych.tasks.writing import lay_written
 from diptych.text.shards import TokenShards
 from diptych.text.tokenizer import Tokenizer

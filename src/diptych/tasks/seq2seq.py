@@ -21,9 +21,10 @@ from diptych.errors import DataError
 from diptych.generation.beam import Beam, Found, beam_search
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
+from diptych.tasks.head_task import Features, HeadTask
 from diptych.tasks.parallel import WrittenRow, complete, read_sides
 from diptych.tasks.tables import chunks
-from diptych.tasks.task import Batch, ExampleSettings, Features, HeadTask, Loss, Outputs, Place, Term
+from diptych.tasks.task import Batch, ExampleSettings, Loss, Outputs, Place, Term
 from diptych.tasks.writing import end_id, frame_source, lay_continued, lay_written
 from diptych.text.tokenizer import Panel, Tokenizer
 from diptych.text.words import language_of

@@ -13,10 +13,11 @@ import torch
 
 from diptych.ledger import Ledger
 from diptych.models.packed import Packed
+from diptych.tasks.head_task import HeadTask
 from diptych.tasks.spans import Span, best_path, spans_of_path, tag_set, tags_of_spans
 from diptych.tasks.tables import chunks
 from diptych.tasks.tagged_texts import TaggedRow, label_set, read_tagged
-from diptych.tasks.task import Batch, ExampleSettings, HeadTask, Loss, Outputs, Place, Targets, Term
+from diptych.tasks.task import Batch, ExampleSettings, Loss, Outputs, Place, Targets, Term
 from diptych.tasks.windows import Window, Windows, by_size, cut_windows, encode_places, lay_windows
 from diptych.text.tokenizer import Tokenizer
 

@@ -4,12 +4,12 @@ A task turns a source into indexable examples, asks something of a model at some
 example the sum of its loss in nats and the number of its targets, never a mean. The loop divides once, by the counts of
 the whole step; accumulation, ragged lengths, masked places and evaluation are then right by construction.
 
-Most tasks ask a head for one answer out of many at certain places of the text: they subclass `HeadTask` and write
-`examples` and `collate`. A task of another kind (spans, contrast) writes `forward` and `loss` too; the loop never knows.
+Most tasks ask a head for one answer out of many at certain places of the text: they subclass `HeadTask` (`head_task.py`) and
+write `examples` and `collate`. A task of another kind (spans, contrast) writes `forward` and `loss` too; the loop never knows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,11 +18,9 @@ from pydantic import Field
 from torch import Tensor
 
 from diptych.config import CleaningSettings, Settings
-from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.models.packed import Packed
 from diptych.streams import stream
-from diptych.tasks.chunked_loss import cross_entropy
 from diptych.text.tokenizer import Panel, Tokenizer
 
 
@@ -117,57 +115,6 @@ class Answers(Protocol):
         ...
 
 
-@dataclass
-class Logits:
-    """Answers whose logits were cheap to make."""
-
-    logits_MC: Tensor
-
-    def nats(self, gold_M: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(self.logits_MC.float(), gold_M, reduction="none")
-
-    def logits(self) -> Tensor:
-        return self.logits_MC
-
-    def __len__(self) -> int:
-        return len(self.logits_MC)
-
-    def __getitem__(self, part: slice) -> "Logits":
-        return Logits(self.logits_MC[part])
-
-
-@dataclass
-class Features:
-    """Answers over a vocabulary, kept as features: their loss is taken in chunks, without keeping the logits."""
-
-    features_MD: Tensor
-    weight_VD: Tensor
-    bias_V: Tensor | None
-
-    def nats(self, gold_M: Tensor) -> Tensor:
-        return cross_entropy(self.features_MD, self.weight_VD, self.bias_V, gold_M)
-
-    def smoothed_nats(self, gold_M: Tensor, smoothing: float) -> Tensor:
-        """-log p(gold) with `smoothing` of the probability asked for all tokens alike (Szegedy et al. 2016, section 7).
-
-        The mean of -log p over the vocabulary is log Z less the mean logit, which is linear in the features, so no logits are made.
-        """
-        mean_D, features_MD = self.weight_VD.float().mean(0), self.features_MD.float()
-        lead_M = (features_MD * (self.weight_VD[gold_M].float() - mean_D)).sum(-1)
-        if self.bias_V is not None:
-            lead_M = lead_M + self.bias_V[gold_M].float() - self.bias_V.float().mean()
-        return self.nats(gold_M) + smoothing * lead_M
-
-    def logits(self) -> Tensor:
-        return torch.nn.functional.linear(self.features_MD, self.weight_VD, self.bias_V)
-
-    def __len__(self) -> int:
-        return len(self.features_MD)
-
-    def __getitem__(self, part: slice) -> "Features":
-        return Features(self.features_MD[part], self.weight_VD, self.bias_V)
-
-
 Outputs = Mapping[str, Answers]
 
 
@@ -181,21 +128,6 @@ class Term:
 
 
 Loss = Mapping[str, Term]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one input."""
-
-    label: str
-    probability: float
-    probabilities: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"label": self.label, "probability": round(self.probability, 6)}
-
-    def __str__(self) -> str:
-        return f"{self.label}\t{self.probability:.4f}"
 
 
 class Task(Protocol):
@@ -356,88 +288,3 @@ class LanguageSettings(Settings):
     """Files or folders of general text, mixed in while a model is trained further, so that it does not forget."""
     replay_share: float = Field(default=0.2, gt=0, lt=1)
     """The share of the tokens that is replayed."""
-
-
-class HeadTask:
-    """A task whose heads each choose one class or token at each of their places."""
-
-    name: ClassVar[str]
-    heads: tuple[str, ...]
-    weights: Mapping[str, float] = {}
-    """How much each term's mean loss weighs; 1 where it is not named."""
-    head_of: Mapping[str, str] = {}
-    """The head that answers a term, where the two are not called alike."""
-    judged_as: ClassVar[tuple[str, ...]] = ()
-    """Settings without which a model would be judged by another question than it was trained on."""
-    example: ClassVar[str] = ""
-    """A preset that fits, where not every one does."""
-    needs_words: bool = False
-    titles: Mapping[str, str] = {}
-    whole_text: str | None = None
-    panel: ClassVar[Panel]
-    has_one_answer: ClassVar[bool] = True
-
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
-
-    def fits(self, config: Any) -> bool:
-        """Whether a network of this shape can be asked."""
-        return True
-
-    def check(self, config: Any) -> None:
-        """
-        Raises:
-            DataError E208: a network of this shape cannot be asked.
-        """
-        if not self.fits(config):
-            raise DataError("E208", task=self.name, family=config.family, example=self.example)
-
-    def meet(self, net: Any, tokenizer: Tokenizer) -> Tokenizer:
-        return tokenizer
-
-    def panel_of(self, config: Any) -> Panel:
-        return self.panel
-
-    def vocabulary(self, rows: Sequence[Any]) -> Iterable[str]:
-        return (text for row in rows for text in row.texts)
-
-    def prepare(self, net: Any, seed: int) -> None:
-        self.check(net.config)
-        for head in self.heads:
-            net.ensure_head(head, seed=seed)
-
-    def forward(self, net: Any, batch: Batch) -> Outputs:
-        hidden_ND = net.hidden(batch.texts)
-        heads = {name: self.head_of.get(name, name) for name in batch.targets}
-        return {name: ask(net, heads[name], hidden_ND, batch.texts, targets.at_M) for name, targets in batch.targets.items()}
-
-    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
-        terms = {}
-        for name, answers in outputs.items():
-            targets = batch.targets[name]
-            nats_M = answers.nats(targets.gold_M)
-            total_B = nats_M.new_zeros(len(batch.keys)).index_add(0, targets.example_M, nats_M)
-            count_B = torch.bincount(targets.example_M, minlength=len(batch.keys))
-            terms[name] = Term(total_B, count_B, self.weights.get(name, 1.0))
-        return terms
-
-    @property
-    def watched(self) -> str:
-        return self.heads[0]
-
-    def judge(self, outputs: Outputs, batch: Batch) -> Loss:
-        return self.loss(outputs, batch)
-
-
-def ask(net: Any, head: str, hidden_ND: Tensor, texts: Packed, at_M: Tensor) -> Answers:
-    """The answers of `head` at the places `at_M`: positions for the language head, numbers of texts for the others."""
-    module = net.heads[head]
-    if head == "lm":
-        return Features(module.features(hidden_ND[at_M]), module.weight_VD, module.bias_V)
-    if head in TEXT_HEADS:
-        return Logits(module(hidden_ND, texts)[at_M])
-    return Logits(module(hidden_ND[at_M]))
-
-
-TEXT_HEADS = ("nsp", "classes")
-"""Heads that judge a whole text; the others answer at single positions."""

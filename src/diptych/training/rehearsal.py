@@ -23,7 +23,8 @@ from diptych.models.dense_attention import LONGEST
 from diptych.models.packed import Packed
 from diptych.models.presets import build
 from diptych.models.transformer import Network
-from diptych.tasks.task import Batch, HeadTask, Targets
+from diptych.tasks.head_task import HeadTask
+from diptych.tasks.task import Batch, Targets
 from diptych.training.optimizers import build_optimizer
 from diptych.training.regimes import compose
 from diptych.training.sizing import BYTES, Workload, matrices, shape_of

@@ -11,7 +11,8 @@ from diptych.errors import RecipeError, TrainingError
 from diptych.models.packed import Packed
 from diptych.models.presets import create
 from diptych.surgery.depth import keep_layers
-from diptych.tasks.task import Features, Logits, Place
+from diptych.tasks.head_task import Features, Logits
+from diptych.tasks.task import Place
 from diptych.training.checkpoint import load_checkpoint
 from diptych.training.regimes import Surroundings, compose
 from diptych.training.regimes.distilled import PARTS, soft_nats

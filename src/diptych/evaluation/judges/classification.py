@@ -14,10 +14,9 @@ from diptych.evaluation.evaluate import Comparison, score_predictions
 from diptych.evaluation.intervals import Counts, Scores, f1_of, macro_f1_of, mean_of
 from diptych.evaluation.metrics import confusion
 from diptych.messages import _, mark
-from diptych.tasks.answers import Grade, SeveralLabels
+from diptych.tasks.answers import Grade, Prediction, SeveralLabels
 from diptych.tasks.labels import grade_of, names_of, shown
 from diptych.tasks.tables import LabelledRow
-from diptych.tasks.task import Prediction
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from diptych.remote import Service, choose
-from diptych.tasks.task import Logits
+from diptych.tasks.head_task import Logits
 from diptych.text.tokenizer import Tokenizer
 
 TEACHES = ("classes",)
