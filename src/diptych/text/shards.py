@@ -24,8 +24,9 @@ from diptych.text.tokenizer import Tokenizer
 from diptych.text.word_pieces import WordFinder
 
 FORMAT = 1
-BATCH_CHARS = 1 << 21
-"""Characters that are cut into tokens at once: enough for every thread, far below what memory holds."""
+BATCH_CHARS = 400_000
+"""Characters that are cut into tokens at once: enough for every thread, and few enough that what was cut is still in the cache when it is
+taken over (a tenth faster than two million)."""
 
 
 class TokenShards:
