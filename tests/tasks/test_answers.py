@@ -10,9 +10,9 @@ from diptych.ledger import Ledger
 from diptych.tasks import task_of_net
 from diptych.tasks.answers import Grade, SeveralLabels, choice_of
 from diptych.tasks.classification import WINDOWS_AT_ONCE, Classification, ClassificationSettings
-from diptych.tasks.framing import frame_windows
 from diptych.tasks.tables import LabelledRow
 from diptych.tasks.task import Place
+from diptych.tasks.windows import frame_windows
 
 TEXTS = ["the cat sat", "今天天气很好", "a 🙂 fox", "short.", "a dog\r\nran", ""]
 SEVERAL = [("animal",), ("weather", "天气"), ("animal", "emoji"), (), ("animal",), ("天气",)]

@@ -8,10 +8,10 @@ from sklearn.metrics import log_loss
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.tasks.classification import Classification, ClassificationSettings
-from diptych.tasks.framing import frame_texts
 from diptych.tasks.labels import classes_of
 from diptych.tasks.tables import LabelledRow
 from diptych.tasks.task import Place
+from diptych.tasks.windows import frame_texts
 
 LABELS = ["good", "bad", "bad", "good", "no idea", "good"]
 
@@ -122,9 +122,9 @@ def test_what_is_longer_than_the_context_is_cut_at_the_end_and_counted(rows, mas
     assert ledger.count("texts", "tokens cut off") == sum(len(ids) - 18 for ids in too_long)
     first = next(number for number, ids in enumerate(whole) if len(ids) > 18)
     assert any(rows[first].where in line for line in ledger.lines())
-    for ids, [(kept, _types)] in zip(whole, examples.windows, strict=True):
-        assert kept[1:-1].tolist() == ids[:18]
-        assert len(kept) <= 20
+    for ids, [kept] in zip(whole, examples.windows, strict=True):
+        assert kept.ids[1:-1].tolist() == ids[:18]
+        assert len(kept.ids) <= 20
 
 
 def test_max_length_cuts_before_the_context_does(rows, masked_tokenizer):
@@ -140,7 +140,8 @@ def test_of_a_pair_the_longer_text_is_cut_first(lengths, kept, masked_tokenizer)
     """What Hugging Face calls longest_first: tokens go one at a time from the longer of the two."""
     ledger = Ledger()
     texts = tuple("a" * length for length in lengths)
-    ids, types = frame_texts([texts], masked_tokenizer, 15, ledger)[0]
+    framed = frame_texts([texts], masked_tokenizer, 15, ledger)[0]
+    ids, types = framed.ids, framed.types
     assert (int((types == 0).sum()) - 2, int((types == 1).sum()) - 1) == kept
     assert len(ids) <= 15
     assert ledger.count("texts", "tokens cut off") == sum(lengths) - sum(kept)
@@ -148,8 +149,8 @@ def test_of_a_pair_the_longer_text_is_cut_first(lengths, kept, masked_tokenizer)
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_a_limit_too_small_for_any_word_leaves_the_frame_alone(limit, masked_tokenizer):
-    assert len(frame_texts([("abc",)], masked_tokenizer, limit, Ledger())[0][0]) == max(2, limit)
-    assert len(frame_texts([("abc", "de")], masked_tokenizer, limit, Ledger())[0][0]) == 3
+    assert len(frame_texts([("abc",)], masked_tokenizer, limit, Ledger())[0].ids) == max(2, limit)
+    assert len(frame_texts([("abc", "de")], masked_tokenizer, limit, Ledger())[0].ids) == 3
 
 
 def test_one_class_is_nothing_to_tell_apart():

@@ -1,5 +1,6 @@
 """Schemes of tags beside seqeval's rules written out, and spans from characters to tokens and back."""
 
+import unicodedata
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.errors import DataError
-from diptych.tasks.spans import Span, best_path, spans_of_path, spans_of_tags, tag_set, tags_of_spans
+from diptych.tasks.spans import Span, best_path, encode_places, spans_of_path, spans_of_tags, tag_set, tags_of_spans
+from diptych.text.tokenizer import Tokenizer
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,19 @@ def test_spans_go_to_tokens_and_back_in_chinese_emoji_and_combining_marks() -> N
 def test_a_span_whose_border_lies_within_a_token_is_counted() -> None:
     gold, torn = tags_of_spans([Span(1, 3, "A")], [(0, 2), (2, 5)], {"O": 0, "B-A": 1, "I-A": 2})
     assert torn == 1 and gold.tolist() == [1, 2]
+
+
+TEXTS = ["Le café 🙂 est là.", unicodedata.normalize("NFD", "Le café est là, São Paulo"), "王小明👨‍👩‍👧住在北京", "", "हिन्दी ❤️ ok"]
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_a_letters_marks_belong_to_its_token(kind: str) -> None:
+    tokenizer = Tokenizer.train(TEXTS * 3, kind, 320, panel="masked")
+    for text, (ids, places) in zip(TEXTS, encode_places(TEXTS, tokenizer), strict=True):
+        assert len(ids) == len(places)
+        assert all(0 <= start <= stop <= len(text) for start, stop in places)
+        for start, stop in places:
+            assert text[start:stop] == text[start:stop].lstrip()
+    words = [TEXTS[1][start:stop] for start, stop in encode_places(TEXTS[1:2], tokenizer)[0][1]]
+    whole = "".join(words).replace(" ", "")
+    assert unicodedata.normalize("NFD", "café") in whole and unicodedata.normalize("NFD", "São") in whole

@@ -24,9 +24,10 @@ from diptych.messages import mark
 from diptych.models.packed import Packed
 from diptych.tasks.head_task import HeadTask, Logits
 from diptych.tasks.questions import QuestionRow, read_questions
+from diptych.tasks.spans import encode_places
 from diptych.tasks.tables import chunks
 from diptych.tasks.task import Batch, ExampleSettings, Loss, Outputs, Place, Targets, Term
-from diptych.tasks.windows import Window, Windows, by_size, cut_windows, encode_places, lay_windows
+from diptych.tasks.windows import Window, Windows, by_size, cut_windows, lay
 from diptych.text.tokenizer import Tokenizer
 
 ALWAYS, MAYBE = ("start", "end"), ("start or none", "end or none")
@@ -140,7 +141,7 @@ class Answering(HeadTask):
         gold_B2 = torch.from_numpy(np.stack([window.gold for window in chosen]))
         texts_B = torch.arange(len(chosen))
         targets = {name: Targets(texts_B, gold_B2[:, side], texts_B) for side, name in enumerate(("start", "end"))}
-        return Batch(lay_windows(chosen), targets, tuple(place.index for place in places))
+        return Batch(lay(chosen), targets, tuple(place.index for place in places))
 
     def forward(self, net: Any, batch: Batch) -> Outputs:
         """For each text the logits of its tokens, as beginnings and as ends: answers out of as many as the longest has tokens."""
@@ -177,9 +178,9 @@ class Answering(HeadTask):
     def _search(self, net: Any, windows: list[Window], encoded: Sequence[Any], found: list[dict[tuple[int, int], float]]) -> None:
         """The best answers of each window, by characters, into `found`, which keeps for each text the better score of the two."""
         device = next(net.parameters()).device
-        for few in by_size(windows):
+        for few in by_size([len(window.ids) for window in windows]):
             with torch.inference_mode():
-                logits_BT2 = _ask(net, lay_windows([windows[number] for number in few]).to(device)).float().cpu().numpy()
+                logits_BT2 = _ask(net, lay([windows[number] for number in few]).to(device)).float().cpu().numpy()
             for number, logits_T2 in zip(few, logits_BT2, strict=True):
                 window = windows[number]
                 places = encoded[window.row][1][window.first : window.first + window.size]

@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from diptych.errors import DataError
 from diptych.generation.beam import Beam, beam_search
 from diptych.ledger import Ledger
 from diptych.messages import mark
-from diptych.models.packed import Packed
 from diptych.surgery.vocabulary import extend_vocabulary
 from diptych.tasks.conversations import Conversation, Message, as_dicts, read_conversations
 from diptych.tasks.head_task import HeadTask
 from diptych.tasks.seq2seq import Written
 from diptych.tasks.tables import chunks
-from diptych.tasks.task import Batch, ExampleSettings, Place, Targets
+from diptych.tasks.task import Batch, ExampleSettings, Place
+from diptych.tasks.writing import lay_asked
 from diptych.text.chat_template import CHATML_TOKENS, answer_parts, chat_ids, with_chatml
 from diptych.text.tokenizer import Tokenizer
 
@@ -129,13 +128,7 @@ class Chat(HeadTask):
 
     def collate(self, examples: Talks, places: Sequence[Place]) -> Batch:
         numbers = [place.index for place in places]
-        # The last token is only asked for, never read.
-        ids_N = torch.from_numpy(np.concatenate([examples.ids[number][:-1] for number in numbers]))
-        lengths = tuple(len(examples.ids[number]) - 1 for number in numbers)
-        gold_N = torch.from_numpy(np.concatenate([examples.ids[number][1:] for number in numbers]))
-        at_M = torch.from_numpy(np.concatenate([examples.is_asked[number][1:] for number in numbers])).nonzero().flatten()
-        example_N = torch.from_numpy(np.repeat(np.arange(len(numbers)), lengths))
-        return Batch(Packed(ids_N, lengths, is_causal=True), {"lm": Targets(at_M, gold_N[at_M], example_N[at_M])}, tuple(numbers))
+        return lay_asked([examples.ids[number] for number in numbers], [examples.is_asked[number] for number in numbers], numbers)
 
     def predict(self, net: Any, tokenizer: Tokenizer, inputs: Iterable[Any], ledger: Ledger | None = None) -> Iterator[Written]:
         """The most probable answer to each conversation, or to one thing said, in their order.

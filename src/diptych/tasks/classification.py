@@ -18,18 +18,18 @@ from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.models.packed import Packed
 from diptych.tasks.answers import Choice, choice_of
-from diptych.tasks.framing import Framed, frame_texts, frame_windows, lay
 from diptych.tasks.head_task import HeadTask, ask
 from diptych.tasks.labels import Kind, classes_of, kind_of
 from diptych.tasks.tables import LabelledRow, chunks, read_labelled
 from diptych.tasks.task import Batch, ExampleSettings, Loss, Outputs, Place, Targets, Term
+from diptych.tasks.windows import Framed, by_size, frame_texts, frame_windows, lay
 from diptych.text.tokenizer import Tokenizer
 
 UNSEEN_LABEL = mark("rows whose label was not seen in training: they cannot be predicted right")
 WINDOWS_AT_ONCE = 8
 """So many windows of a text are learnt from in one step, others in each epoch: a book must not be a step of its own."""
-TOKENS_AT_ONCE = 16384
-"""Tokens that are predicted in one pass."""
+TOKENS_AT_ONCE, TEXTS_AT_ONCE = 16384, 32
+"""What is predicted in one pass at most."""
 
 
 class ClassificationSettings(ExampleSettings):
@@ -204,18 +204,12 @@ def _ask(net: Any, texts: Packed) -> Tensor:
 def _ask_all(net: Any, framed: Sequence[Framed]) -> Tensor:
     """The same for any number of them, in passes of similar lengths."""
     device = next(net.parameters()).device
-    order = sorted(range(len(framed)), key=lambda number: len(framed[number].ids))
     found: list[Tensor] = [torch.empty(0)] * len(framed)
-    few: list[int] = []
-    for position, number in enumerate(order):
-        few.append(number)
-        is_last = position + 1 == len(order)
-        if is_last or (len(few) + 1) * len(framed[order[position + 1]].ids) > TOKENS_AT_ONCE or len(few) == 32:
-            with torch.inference_mode():
-                logits_TC = _ask(net, lay([framed[each] for each in few]).to(device)).float().cpu()
-            for each, logits_C in zip(few, logits_TC, strict=True):
-                found[each] = logits_C
-            few = []
+    for few in by_size([len(each.ids) for each in framed], TOKENS_AT_ONCE, TEXTS_AT_ONCE):
+        with torch.inference_mode():
+            logits_TC = _ask(net, lay([framed[number] for number in few]).to(device)).float().cpu()
+        for number, logits_C in zip(few, logits_TC, strict=True):
+            found[number] = logits_C
     return torch.stack(found)
 
 

@@ -18,14 +18,12 @@ from torch import Tensor
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
 from diptych.models.pooling import Pooling, SentenceHead
 from diptych.streams import permute
-from diptych.tasks.framing import frame_texts
 from diptych.tasks.head_task import HeadTask
-from diptych.tasks.measure import EVALUATION, by_tokens
 from diptych.tasks.pair_tables import PairRow, read_pairs
 from diptych.tasks.task import Batch, ExampleSettings, Loss, Place, Term
+from diptych.tasks.windows import Framed, by_size, frame_texts, lay
 from diptych.text.tokenizer import Tokenizer
 
 # Shapes: B groups, M texts of a batch, P pairs of a group, D features of a vector.
@@ -89,8 +87,7 @@ class Compared:
 class GroupedPairs:
     """Framed pairs, shown in groups that every epoch draws anew."""
 
-    ids: list[list[np.ndarray]]
-    types: list[list[np.ndarray]]
+    parts: list[list[Framed]]
     grades: np.ndarray
     """One for each pair; NaN where there is none."""
     same: tuple[np.ndarray, np.ndarray]
@@ -102,11 +99,11 @@ class GroupedPairs:
 
     def num_tokens(self, index: int) -> int:
         """How many a group has on average: which pairs are in it changes with the epoch."""
-        return round(sum(len(part) for parts in self.ids for part in parts) / max(1, self.num_groups))
+        return round(sum(len(part.ids) for parts in self.parts for part in parts) / max(1, self.num_groups))
 
     def pairs(self, place: Place) -> list[int]:
         """The pairs of a group."""
-        size = len(self.ids)
+        size = len(self.parts)
         first, last = (edge * size // self.num_groups for edge in (place.index, place.index + 1))
         return permute(np.arange(first, last), size, place.seed, "pairs", place.epoch).tolist()
 
@@ -193,8 +190,7 @@ class Embedding(HeadTask):
             self.span = (float(np.nanmin(grades)), float(np.nanmax(grades)))
         same = tuple(np.unique([row.texts[part] for row in rows], return_inverse=True)[1] for part in (0, 1))
         num_groups = max(1, round(len(rows) / self.settings.group_size))
-        ids, types = ([[part[side] for part in row] for row in parts] for side in (0, 1))
-        return GroupedPairs(ids, types, grades, (same[0], same[1]), num_groups)
+        return GroupedPairs(parts, grades, (same[0], same[1]), num_groups)
 
     def collate(self, examples: GroupedPairs, places: Sequence[Place]) -> PairBatch:
         chosen: list[tuple[int, int]] = []
@@ -202,12 +198,10 @@ class Embedding(HeadTask):
         for place in places:
             pairs = examples.pairs(place)
             start = len(chosen)
-            extra = [(pair, 2) for pair in pairs if len(examples.ids[pair]) > 2]
+            extra = [(pair, 2) for pair in pairs if len(examples.parts[pair]) > 2]
             chosen += [(pair, side) for side in (0, 1) for pair in pairs] + extra
             groups.append(self._group(examples, pairs, start, len(extra)))
-        ids_N = torch.from_numpy(np.concatenate([examples.ids[pair][side] for pair, side in chosen]))
-        types_N = torch.from_numpy(np.concatenate([examples.types[pair][side] for pair, side in chosen]))
-        texts = Packed(ids_N, tuple(len(examples.ids[pair][side]) for pair, side in chosen), types_N)
+        texts = lay([examples.parts[pair][side] for pair, side in chosen])
         return PairBatch(texts, {}, tuple(place.index for place in places), groups=groups)
 
     def forward(self, net: Any, batch: PairBatch) -> Any:
@@ -273,31 +267,14 @@ def embed_texts(net: Any, tokenizer: Tokenizer, texts: Sequence[str], ledger: Le
     device = next(net.parameters()).device
     limit = min(net.config.context_length, head.pooling.max_length or net.config.context_length)
     framed = frame_texts([(text,) for text in texts], tokenizer, limit, ledger)
-    lines = _Lines([ids for ids, _types in framed])
-    order = sorted(range(len(framed)), key=lines.num_tokens)
     vectors_MD = torch.zeros(len(framed), len(head.pooling.modes) * net.config.hidden_size, device=device)
     with torch.inference_mode():
-        for places in by_tokens(lines, [Place(0, EVALUATION, number) for number in order], TOKENS_AT_ONCE):
-            numbers = [place.index for place in places]
-            ids_N, types_N = (torch.from_numpy(np.concatenate([framed[number][side] for number in numbers])) for side in (0, 1))
-            packed = Packed(ids_N, tuple(map(lines.num_tokens, numbers)), types_N).to(device)
-            vectors_MD[numbers] = head(net.hidden(packed), packed).float()
+        for few in by_size([len(each.ids) for each in framed], TOKENS_AT_ONCE):
+            packed = lay([framed[number] for number in few]).to(device)
+            vectors_MD[few] = head(net.hidden(packed), packed).float()
     return vectors_MD
 
 
 def cosine(a_D: np.ndarray, b_D: np.ndarray) -> float:
     """The cosine of the angle between two vectors, 0 where one of them is zero."""
     return float(a_D @ b_D / max(float(np.linalg.norm(a_D) * np.linalg.norm(b_D)), 1e-12))
-
-
-@dataclass
-class _Lines:
-    """Texts as examples, for `by_tokens`."""
-
-    ids: list[np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def num_tokens(self, index: int) -> int:
-        return len(self.ids[index])

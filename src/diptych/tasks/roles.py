@@ -16,11 +16,11 @@ import numpy as np
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.tasks.role_texts import PREDICATE, Frame, RoleRow, place_of, read_roles
-from diptych.tasks.spans import Span, best_path, spans_of_path, tag_set, tags_of_spans
+from diptych.tasks.spans import Span, best_path, encode_places, spans_of_path, tag_set, tags_of_spans
 from diptych.tasks.tables import chunks
 from diptych.tasks.tagging import Tagging
 from diptych.tasks.task import ExampleSettings
-from diptych.tasks.windows import Window, Windows, cut_windows, encode_places
+from diptych.tasks.windows import Window, Windows, cut_windows
 from diptych.text.tokenizer import Tokenizer
 
 LONGEST_PREDICATE = 16

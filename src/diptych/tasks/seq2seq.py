@@ -25,6 +25,7 @@ from diptych.tasks.head_task import Features, HeadTask
 from diptych.tasks.parallel import WrittenRow, complete, read_sides
 from diptych.tasks.tables import chunks
 from diptych.tasks.task import Batch, ExampleSettings, Loss, Outputs, Place, Term
+from diptych.tasks.windows import by_size
 from diptych.tasks.writing import end_id, frame_source, lay_continued, lay_written
 from diptych.text.tokenizer import Panel, Tokenizer
 from diptych.text.words import language_of
@@ -231,8 +232,8 @@ class Seq2Seq(HeadTask):
             for stage, what, entry in own:
                 ledger.add(stage, what, entry.count)
             found: dict[int, Found] = {}
-            order = sorted(range(len(shown)), key=lambda number: len(shown[number]) + most[number])
-            for few in self._few(order, [len(ids) + each for ids, each in zip(shown, most, strict=True)]):
+            sizes = [(len(ids) + each) * settings.beams for ids, each in zip(shown, most, strict=True)]
+            for few in by_size(sizes, TOKENS_AT_ONCE):
                 found.update(zip(few, self._search(net, tokenizer, [shown[n] for n in few], [most[n] for n in few]), strict=True))
             for number in range(len(shown)):
                 answer = found[number]
@@ -303,17 +304,6 @@ class Seq2Seq(HeadTask):
             return text
         first, second = languages
         return f"<2{first if language_of(text) == second.lower() else second}> {text}"
-
-    def _few(self, order: list[int], sizes: list[int]) -> Iterator[list[int]]:
-        """Sources of like size, as many as are written at once."""
-        few: list[int] = []
-        for number in order:
-            if few and (len(few) + 1) * sizes[number] * self.settings.beams > TOKENS_AT_ONCE:
-                yield few
-                few = []
-            few.append(number)
-        if few:
-            yield few
 
 
 def kind_of(rows: Sequence[WrittenRow]) -> Literal["translation", "summary"]:

@@ -5,6 +5,7 @@ chooses for each token among O, B-x and I-x; what it may choose after what is pa
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from diptych.errors import DataError
+from diptych.text.tokenizer import Tokenizer
 
 OUTSIDE = "O"
 _BEGINS, _SINGLE = ("B",), ("S", "U")
 _GOES_ON = ("I", "M", "E", "L")
+JOINER = "\u200d"
+"""Stands between the parts of one emoji."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,26 @@ def tag_set(labels: Sequence[str]) -> tuple[str, ...]:
     return (OUTSIDE, *(f"{place}-{label}" for label in labels for place in "BI"))
 
 
+def encode_places(texts: Sequence[str], tokenizer: Tokenizer) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """The tokens of each text with the characters that they stand for.
+
+    The space that a piece of BPE begins with is not one of them; the marks that a letter or an emoji carries are, even where the
+    tokenizer takes them off.
+    """
+    encoded = []
+    for text in texts:
+        ids, offsets = tokenizer.encode_offsets(text)
+        places = []
+        for number, (start, stop) in enumerate(offsets):
+            start += len(text[start:stop]) - len(text[start:stop].lstrip())
+            limit = offsets[number + 1][0] if number + 1 < len(offsets) else len(text)
+            while stop > start and stop < limit and _clings(text, stop):
+                stop += 1
+            places.append((start, stop))
+        encoded.append((ids, places))
+    return encoded
+
+
 def tags_of_spans(spans: Sequence[Span], offsets: Sequence[tuple[int, int]], tags: dict[str, int]) -> tuple[np.ndarray, int]:
     """The number of each token's tag, and how many spans no token begins or ends with.
 
@@ -133,3 +157,8 @@ def spans_of_path(path_T: np.ndarray, chances_TC: np.ndarray, offsets: Sequence[
 
 def _may_follow(before: str, after: str) -> bool:
     return not after.startswith("I-") or before[2:] == after[2:]
+
+
+def _clings(text: str, at: int) -> bool:
+    """Whether a character belongs to the one before it: a combining mark, or what a joiner ties to it."""
+    return unicodedata.category(text[at]).startswith("M") or text[at] == JOINER or text[at - 1] == JOINER

@@ -14,11 +14,11 @@ import torch
 from diptych.ledger import Ledger
 from diptych.models.packed import Packed
 from diptych.tasks.head_task import HeadTask
-from diptych.tasks.spans import Span, best_path, spans_of_path, tag_set, tags_of_spans
+from diptych.tasks.spans import Span, best_path, encode_places, spans_of_path, tag_set, tags_of_spans
 from diptych.tasks.tables import chunks
 from diptych.tasks.tagged_texts import TaggedRow, label_set, read_tagged
 from diptych.tasks.task import Batch, ExampleSettings, Loss, Outputs, Place, Targets, Term
-from diptych.tasks.windows import Window, Windows, by_size, cut_windows, encode_places, lay_windows
+from diptych.tasks.windows import Window, Windows, by_size, cut_windows, lay
 from diptych.text.tokenizer import Tokenizer
 
 
@@ -130,7 +130,7 @@ class Tagging(HeadTask):
         found = [np.zeros((length, len(self.tags)), dtype=np.float32) for length in lengths]
         margins = [np.full(length, -1) for length in lengths]
         windows = [window for window in windows if window.size]
-        for few in by_size(windows):
+        for few in by_size([len(window.ids) for window in windows]):
             packed, at_M = lay_runs([windows[number] for number in few])
             packed = packed.to(device)
             with torch.inference_mode():
@@ -165,4 +165,4 @@ def lay_runs(windows: Sequence[Window]) -> tuple[Packed, torch.Tensor]:
     """Windows in one flat row, and where the tokens of their runs lie in it."""
     starts = np.cumsum([0, *(len(window.ids) for window in windows[:-1])])
     at = [start + window.before + np.arange(window.size) for start, window in zip(starts, windows, strict=True)]
-    return lay_windows(windows), torch.from_numpy(np.concatenate(at))
+    return lay(windows), torch.from_numpy(np.concatenate(at))

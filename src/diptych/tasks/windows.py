@@ -1,33 +1,40 @@
-"""Texts that may be longer than the context, read in windows: runs of their tokens, framed as the model sees them.
+"""Texts as a model sees them: token ids with what stands around them, cut at the context or read in windows.
 
-Also the way from tokens back to characters, which every task that marks places in a text needs.
+A window is a run of a text's tokens that fits the context. What a text as a whole is asked for is asked in windows that overlap by a
+quarter, so that what one of them tears the next one shows whole; a task that marks places says itself how far its windows lie apart.
 """
 
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from diptych.ledger import Ledger
 from diptych.models.packed import Packed
 from diptych.text.tokenizer import Tokenizer
 
 TOKENS_AT_ONCE = 4096
 """Tokens that are predicted in one pass."""
-JOINER = "\u200d"
-"""Stands between the parts of one emoji."""
+OVERLAP = 4
+"""Neighbouring windows of a whole text share one token in so many."""
 
 Frame = Callable[[list[int], int], tuple[list[int], list[int]]]
 """(a run, its first token in the text) -> (token ids, token types) with all that stands around the run."""
 
 
 @dataclass
-class Window:
-    """A run of a text's tokens as the model sees it, framed."""
+class Framed:
+    """A text, a pair, or a run of one, with its special tokens."""
 
     ids: np.ndarray
     types: np.ndarray
+
+
+@dataclass
+class Window(Framed):
+    """A run that knows its place in its text."""
+
     gold: np.ndarray
     """What is right: the tag of each token of the run, or where in the window an answer begins and ends."""
     row: int
@@ -52,6 +59,54 @@ class Windows:
         return len(self.windows[index].ids)
 
 
+def frame_texts(
+    texts: Sequence[tuple[str, ...]], tokenizer: Tokenizer, limit: int, ledger: Ledger, where: Sequence[str] | None = None
+) -> list[Framed]:
+    """Token ids and token types of each text or pair, with the special tokens, at most `limit` long.
+
+    What does not fit is cut at the end, of the longer of a pair first, and counted.
+    """
+    framed = []
+    for number, parts in enumerate(_encoded(texts, tokenizer)):
+        room = max(0, limit - tokenizer.num_special(pair=len(parts) > 1))
+        kept = _shorten(list(parts), room)
+        lost = sum(map(len, parts)) - sum(map(len, kept))
+        if lost:
+            place = where[number] if where else None
+            ledger.add("texts", "texts longer than the context, cut at the end", total=len(texts), where=place)
+            ledger.add("texts", "tokens cut off", lost)
+        framed.append(_frame(kept, tokenizer))
+    return framed
+
+
+def frame_windows(
+    texts: Sequence[tuple[str, ...]], tokenizer: Tokenizer, limit: int, ledger: Ledger, where: Sequence[str] | None = None
+) -> list[list[Framed]]:
+    """The windows of each text: one where it fits into `limit` tokens, so many that each token is in one of them where not.
+
+    Of a pair the longer text is read in windows, each beside the whole of the other one; that one is cut where it takes more than half
+    of the room, and counted.
+    """
+    found = []
+    for number, parts in enumerate(_encoded(texts, tokenizer)):
+        room = max(1, limit - tokenizer.num_special(pair=len(parts) > 1))
+        if sum(map(len, parts)) <= room:
+            found.append([_frame(parts, tokenizer)])
+            continue
+        place = where[number] if where else None
+        longest = max(range(len(parts)), key=lambda part: len(parts[part]))
+        kept = [part if at == longest else part[: room // 2] for at, part in enumerate(parts)]
+        ledger.add("texts", "texts longer than the context, read in windows", total=len(texts), where=place)
+        ledger.add("texts", "tokens cut off", sum(map(len, parts)) - sum(map(len, kept)))
+        size = max(1, room - sum(len(part) for at, part in enumerate(kept) if at != longest))
+        windows = []
+        for first in _starts(len(kept[longest]), size, size - size // OVERLAP, is_flush=True):
+            run = kept[longest][first : first + size]
+            windows.append(_frame([run if at == longest else part for at, part in enumerate(kept)], tokenizer))
+        found.append(windows)
+    return found
+
+
 def cut_windows(ids: Sequence[int], row: int, frame: Frame, before: int, room: int, step: int) -> list[Window]:
     """Runs of at most `room` tokens, each beginning `step` after the last; a text without tokens is one empty run.
 
@@ -59,48 +114,30 @@ def cut_windows(ids: Sequence[int], row: int, frame: Frame, before: int, room: i
         before: how many tokens `frame` puts before a run.
     """
     windows = []
-    for first in range(0, max(1, len(ids)), max(1, min(step, room))):
+    for first in _starts(len(ids), room, step, is_flush=False):
         run = list(ids[first : first + room])
         framed, types = frame(run, first)
         none = np.zeros(0, np.int64)
         windows.append(Window(np.asarray(framed, np.int64), np.asarray(types, np.int64), none, row, first, before, len(run)))
-        if first + room >= len(ids):
-            break
     return windows
 
 
-def lay_windows(windows: Sequence[Window]) -> Packed:
-    """Windows in one flat row."""
-    ids_N = torch.from_numpy(np.concatenate([window.ids for window in windows]))
-    types_N = torch.from_numpy(np.concatenate([window.types for window in windows]))
-    return Packed(ids_N, tuple(len(window.ids) for window in windows), types_N)
+def lay(framed: Sequence[Framed]) -> Packed:
+    """Texts or windows of them side by side in one flat row."""
+    ids_N = torch.from_numpy(np.concatenate([each.ids for each in framed]))
+    types_N = torch.from_numpy(np.concatenate([each.types for each in framed]))
+    return Packed(ids_N, tuple(len(each.ids) for each in framed), types_N)
 
 
-def encode_places(texts: Sequence[str], tokenizer: Tokenizer) -> list[tuple[list[int], list[tuple[int, int]]]]:
-    """The tokens of each text with the characters that they stand for.
+def by_size(sizes: Sequence[int], at_once: int = TOKENS_AT_ONCE, most: int | None = None) -> Iterator[list[int]]:
+    """The numbers of texts of these sizes, those of like size together, few enough for one pass.
 
-    The space that a piece of BPE begins with is not one of them; the marks that a letter or an emoji carries are, even where the
-    tokenizer takes them off.
+    Args:
+        at_once: how large a rectangle is that holds the texts of a pass. most: and so many of them at most.
     """
-    encoded = []
-    for text in texts:
-        ids, offsets = tokenizer.encode_offsets(text)
-        places = []
-        for number, (start, stop) in enumerate(offsets):
-            start += len(text[start:stop]) - len(text[start:stop].lstrip())
-            limit = offsets[number + 1][0] if number + 1 < len(offsets) else len(text)
-            while stop > start and stop < limit and _clings(text, stop):
-                stop += 1
-            places.append((start, stop))
-        encoded.append((ids, places))
-    return encoded
-
-
-def by_size(windows: Sequence[Window]) -> Iterator[list[int]]:
-    """The numbers of the windows, those of like length together, few enough for one pass."""
     few: list[int] = []
-    for number in sorted(range(len(windows)), key=lambda number: len(windows[number].ids)):
-        if few and (len(few) + 1) * len(windows[number].ids) > TOKENS_AT_ONCE:
+    for number in sorted(range(len(sizes)), key=sizes.__getitem__):
+        if few and ((len(few) + 1) * sizes[number] > at_once or len(few) == most):
             yield few
             few = []
         few.append(number)
@@ -108,6 +145,32 @@ def by_size(windows: Sequence[Window]) -> Iterator[list[int]]:
         yield few
 
 
-def _clings(text: str, at: int) -> bool:
-    """Whether a character belongs to the one before it: a combining mark, or what a joiner ties to it."""
-    return unicodedata.category(text[at]).startswith("M") or text[at] == JOINER or text[at - 1] == JOINER
+def _encoded(texts: Sequence[tuple[str, ...]], tokenizer: Tokenizer) -> list[tuple[list[int], ...]]:
+    columns = [tokenizer.encode_batch([text[part] for text in texts]) for part in range(len(texts[0]) if texts else 0)]
+    return list(zip(*columns, strict=True))
+
+
+def _frame(parts: Sequence[list[int]], tokenizer: Tokenizer) -> Framed:
+    ids, types = tokenizer.frame(*parts)
+    if not ids:  # nothing to judge would be judged by the text before it
+        ids, types = [tokenizer.eos_id or 0], [0]
+    return Framed(np.asarray(ids, dtype=np.int64), np.asarray(types, dtype=np.int64))
+
+
+def _starts(length: int, size: int, step: int, *, is_flush: bool) -> list[int]:
+    """Where runs of `size` tokens begin, each `step` after the last; with `is_flush` the last ends with the text and is no short rest."""
+    starts = [0]
+    while starts[-1] + size < length:
+        starts.append(starts[-1] + max(1, min(step, size)))
+    if is_flush:
+        starts[-1] = max(0, length - size)
+    return starts
+
+
+def _shorten(parts: list[list[int]], room: int) -> list[list[int]]:
+    while sum(map(len, parts)) > max(0, room):
+        longest = max(range(len(parts)), key=lambda part: len(parts[part]))
+        others = sum(map(len, parts)) - len(parts[longest])
+        second = max((len(part) for number, part in enumerate(parts) if number != longest), default=0)
+        parts[longest] = parts[longest][: max(room - others, min(second, len(parts[longest]) - 1), 0)]
+    return parts

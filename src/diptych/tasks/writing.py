@@ -29,15 +29,24 @@ def lay_written(sources: Sequence[np.ndarray], answers: Sequence[np.ndarray], st
 
 def lay_continued(sources: Sequence[np.ndarray], answers: Sequence[np.ndarray], keys: Sequence[int]) -> Batch:
     """Each answer asked of a decoder that has read its source as the beginning of the same text."""
-    ids, at, start = [], [], 0
-    for source, answer in zip(sources, answers, strict=True):
-        ids.append(np.concatenate([source, answer[:-1]]))
-        at.append(start + len(source) - 1 + np.arange(len(answer)))
-        start += len(ids[-1])
-    gold_M, at_M = torch.from_numpy(np.concatenate(answers)), torch.from_numpy(np.concatenate(at))
-    example_M = torch.from_numpy(np.repeat(np.arange(len(answers)), list(map(len, answers))))
-    packed = Packed(torch.from_numpy(np.concatenate(ids)), tuple(map(len, ids)), is_causal=True)
-    return Batch(packed, {"lm": Targets(at_M, gold_M, example_M)}, tuple(keys))
+    texts = [np.concatenate(pair) for pair in zip(sources, answers, strict=True)]
+    is_asked = [np.arange(len(text)) >= len(source) for source, text in zip(sources, texts, strict=True)]
+    return lay_asked(texts, is_asked, keys)
+
+
+def lay_asked(texts: Sequence[np.ndarray], is_asked: Sequence[np.ndarray], keys: Sequence[int]) -> Batch:
+    """Texts of which a decoder is asked for some tokens, each from all before it.
+
+    Args:
+        is_asked: for each text, bool for each of its tokens; the first is never asked for.
+    """
+    # The last token is only asked for, never read.
+    ids_N = torch.from_numpy(np.concatenate([text[:-1] for text in texts]))
+    gold_N = torch.from_numpy(np.concatenate([text[1:] for text in texts]))
+    at_M = torch.from_numpy(np.concatenate([asked[1:] for asked in is_asked])).nonzero().flatten()
+    lengths = tuple(len(text) - 1 for text in texts)
+    example_N = torch.from_numpy(np.repeat(np.arange(len(texts)), lengths))
+    return Batch(Packed(ids_N, lengths, is_causal=True), {"lm": Targets(at_M, gold_N[at_M], example_N[at_M])}, tuple(keys))
 
 
 def frame_source(ids: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
