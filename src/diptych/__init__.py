@@ -19,6 +19,7 @@ _HOMES = {
     "distill": "api",
     "evaluate": "api",
     "compare": "api",
+    "decide": "deciding",
     "check_data": "checking",
     "export": "api",
     "run": "api",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from diptych.advice import advise
     from diptych.api import compare, create, distill, evaluate, export, finetune, load, models, pretrain, run
     from diptych.checking import check_data
+    from diptych.deciding import decide
     from diptych.errors import DiptychError
     from diptych.estimators import TextClassifier
     from diptych.evaluation.intervals import Score, Scores

@@ -270,6 +270,18 @@ CATALOGUE: dict[str, Message] = {
         mark("{path} holds something that is no index."),
         mark("Name a folder of its own for the index."),
     ),
+    "E173": Message(
+        mark("There is nothing to decide: of {count} rows with {labels} different labels, no two labels have two rows each."),
+        mark("Label a few more texts; each label needs one to learn from and one to be asked about."),
+    ),
+    "E174": Message(
+        mark("There are {count} groups, and one cannot be left out of fewer than two."),
+        mark("Name the column that says where each text is from, such as a domain or a customer."),
+    ),
+    "E175": Message(
+        mark("The table is decided for texts with one label each, and these labels are of the kind {kind}."),
+        mark("Fine-tune instead: `diptych finetune` puts such labels beside TF-IDF; or say --set task.kind=single there."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),

@@ -254,7 +254,6 @@ def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledge
     own = Ledger()
     task.examples(parts.test, model.tokenizer, model.config.context_length, own)
     _merge_as(mark("test"), own, ledger)
-    size = sum(parameter.numel() * parameter.element_size() for parameter in model.net.parameters())
     return run_judge(
         judge_of(task.name),
         task,
@@ -264,9 +263,14 @@ def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledge
         parts.train,
         parts.test,
         seconds=outcome.seconds,
-        size_bytes=size,
+        size_bytes=bytes_of(model.net),
         with_baselines=with_baselines,
     )
+
+
+def bytes_of(net: Any) -> int:
+    """What a network's weights take."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
 
 
 def _merge_as(stage: str, own: Ledger, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from diptych import runtime
-from diptych.cli import data, fetch, find, plan, speech, text, train, use
+from diptych.cli import data, decide, fetch, find, plan, speech, text, train, use
 from diptych.errors import DiptychError, of_system
 from diptych.messages import _, set_language
 
@@ -77,6 +77,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 text.add_to(app)
 data.add_to(app)
 train.add_to(app)
+decide.add_to(app)
 plan.add_to(app)
 fetch.add_to(app)
 use.add_to(app)

@@ -30,6 +30,8 @@ class Baseline:
     size_bytes: int
     top_words: dict[str, list[tuple[str, float]]]
     """For each label the words that speak for it most, with their weights."""
+    chances: Callable[[Sequence[str]], np.ndarray] | None = None
+    """How probable each of `labels` is, [texts, labels], where the classifier knows."""
 
 
 def majority(texts: Sequence[str], labels: Sequence[str]) -> Baseline:
@@ -77,19 +79,27 @@ def _fit(name: str, vectorizer: Any, texts: Sequence[str], labels: Sequence[str]
         counts = vectorizer.fit_transform(texts)
     except ValueError:  # no text holds a single word
         return Baseline(name, tuple(sorted(set(labels))), majority(texts, labels).predict, 0.0, 0, {})
-    model = LogisticRegression(C=_strength(counts, labels, seed), max_iter=300)
+    model = LogisticRegression(C=strength(counts, labels, seed), max_iter=300)
     model.fit(counts, list(labels))
     names = vectorizer.get_feature_names_out()
 
     def predict(new: Sequence[str]) -> list[str]:
         return [str(label) for label in model.predict(vectorizer.transform(list(new)))] if len(new) else []
 
+    def chances(new: Sequence[str]) -> np.ndarray:
+        return model.predict_proba(vectorizer.transform(list(new))) if len(new) else np.zeros((0, len(model.classes_)))
+
     size = sum(len(word.encode()) + 8 * len(model.classes_) for word in names)
-    return Baseline(name, tuple(map(str, model.classes_)), predict, time.perf_counter() - start, size, _top(model, names))
+    labels = tuple(map(str, model.classes_))
+    return Baseline(name, labels, predict, time.perf_counter() - start, size, _top(model, names), chances)
 
 
-def _strength(counts: Any, labels: Sequence[str], seed: int) -> float:
-    """The regularization that does best in cross-validation on at most 5,000 of the training texts."""
+def strength(counts: Any, labels: Sequence[str], seed: int, among: Sequence[float] = STRENGTHS) -> float:
+    """The inverse regularization `among` some that does best in cross-validation on at most 5,000 of the training texts.
+
+    Args:
+        counts: what is known of each text, [texts, features], dense or sparse.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
@@ -101,8 +111,8 @@ def _strength(counts: Any, labels: Sequence[str], seed: int) -> float:
     gold = np.asarray(labels)[rows]
     if min(Counter(gold.tolist()).values()) < 3:
         return 1.0
-    scores = [cross_val_score(LogisticRegression(C=c, max_iter=200), counts[rows], gold, cv=folds).mean() for c in STRENGTHS]
-    return STRENGTHS[int(np.argmax(scores))]
+    scores = [cross_val_score(LogisticRegression(C=c, max_iter=200), counts[rows], gold, cv=folds).mean() for c in among]
+    return among[int(np.argmax(scores))]
 
 
 def _top(model: Any, names: np.ndarray, k: int = 12) -> dict[str, list[tuple[str, float]]]:

@@ -30,7 +30,18 @@ class Counting:
 
     def answers(self, inputs: Sequence[str | tuple[str, ...]]) -> list[Prediction]:
         texts = [each if isinstance(each, str) else " ".join(each) for each in inputs]
-        return [Prediction(label, 1.0) for label in self.fitted.predict(texts)]
+        if self.fitted.chances is None:
+            return [Prediction(label, 1.0) for label in self.fitted.predict(texts)]
+        return predictions(self.fitted.labels, self.fitted.chances(texts))
+
+
+def predictions(labels: Sequence[str], chances_NC: np.ndarray) -> list[Prediction]:
+    """The most probable label of each text, with the probabilities of all."""
+    best = chances_NC.argmax(1) if len(chances_NC) else []
+    return [
+        Prediction(labels[number], float(row[number]), dict(zip(labels, row.tolist(), strict=True)))
+        for number, row in zip(best, chances_NC, strict=True)
+    ]
 
 
 class ClassificationJudge:
