@@ -702,6 +702,10 @@ CATALOGUE: dict[str, Message] = {
         mark("Of {count} rows, {shots} stand in the prompt, and none is left to ask."),
         mark("Take fewer shots or more rows."),
     ),
+    "E707": Message(
+        mark("The positive class was named as {positive}, and the classes are {classes}."),
+        mark("A positive class is one of exactly two; leave it out where there are more, or where texts have several labels."),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),

@@ -11,6 +11,8 @@ import diptych as dt
 from diptych.report.report import ReportData, render
 from diptych.tasks import TASKS
 
+OF_TWO = {"sensitivity", "specificity", "precision-recall area", "calibration error"}
+"""What else is said of a classifier with two classes."""
 Diptych = Callable[..., "object"]
 
 
@@ -19,7 +21,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
     assert ran.code == 0 and ran.err == ""
     commands = (
         "demo doctor corpus tokenizer plan pull convert pretrain finetune "
-        "generate chat next fill predict evaluate compare data export report recipe models"
+        "decide generate chat next fill predict evaluate compare data export report recipe models"
     )
     assert all(f" {name} " in ran.out for name in [*commands.split(), "recipe", "models"])
 
@@ -39,6 +41,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
             "predict",
             "evaluate",
             "compare",
+            "decide",
             "export",
             "report",
             "models",
@@ -267,7 +270,7 @@ class TestUse:
         (scores,) = diptych("evaluate", models["bert"], corpus, "--json").json
         assert set(scores) == {"nats per masked token", "nats per next sentence"}
         (scores,) = diptych("evaluate", models["classifier"], table, "--json").json
-        assert set(scores) == {"accuracy", "macro-F1", "MCC"} and scores["accuracy"]["n"] == 160
+        assert set(scores) == {"accuracy", "macro-F1", "MCC", *OF_TWO} and scores["accuracy"]["n"] == 160
         said = diptych("evaluate", models["classifier"], table, "--text", "review", "--label", "stars")
         assert f"{scores['accuracy']['value']:.3f}" in said.out and "160" in said.err
 

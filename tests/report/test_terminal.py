@@ -30,3 +30,11 @@ def test_nothing_is_printed_where_there_is_nothing_to_show(capsys: pytest.Captur
     print_table([])
     print_table([("model", Scores())])
     assert capsys.readouterr().out == ""
+
+
+def test_more_scores_than_a_line_holds_stand_one_below_the_other(capsys: pytest.CaptureFixture) -> None:
+    scores = Scores([Score(f"score {number}", 0.9, 0.8, 1.0, 20) for number in range(6)])
+    print_table([("微调的模型", scores), ("TF-IDF", scores)])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["微调的模型", "TF-IDF"]
+    assert [line.split("  ")[0] for line in lines] == list(scores)

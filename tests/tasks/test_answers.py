@@ -214,3 +214,38 @@ def test_grades_of_pairs_are_learnt_beside_shared_words(tmp_path):
     assert [system.name for system in systems] == ["fine-tuned", "mean grade", "TF-IDF", "shared words"]
     assert systems[3].scores["Spearman"].value > 0.7 and systems[1].scores["Spearman"].value == 0
     assert isinstance(dt.load(tmp_path / "m").predict([("cat dog", "dog 好")])[0], Grade)
+
+
+def test_what_a_classifier_answers_by_stays_with_its_folder(asked, masked_tokenizer, tmp_path):
+    rows = rows_of(SEVERAL)
+    _task, net, _examples = asked(rows, threshold=0.3, long="cut", max_length=9)
+    folder = dt.Model(net, masked_tokenizer).save(tmp_path / "kept")
+    again = task_of_net(dt.load(folder).net)
+    assert (again.settings.threshold, again.settings.long, again.settings.max_length) == (0.3, "cut", 9)
+    assert (again.kind, again.labels) == ("several", ("animal", "emoji", "weather", "天气"))
+    texts = ["the cat " * 30, "今天天气很好"]
+    cut = list(task_of_net(net).predict(net, masked_tokenizer, texts))
+    assert dt.load(folder).predict(texts) == cut
+    _task, usual, _examples = asked(rows)
+    assert usual.config.task == (), "what is usual is not said"
+
+
+@pytest.mark.parametrize(("positive", "number"), [(None, 1), ("坏", 1), ("good", 0)])
+def test_of_two_classes_the_positive_one_is_said_where_it_reaches_the_threshold(positive, number):
+    logits = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    choice = choice_of("single", ("good", "坏"), 0.3, positive)
+    chances = torch.softmax(logits, -1)[:, number]
+    said = [choice.prediction(row) for row in logits]
+    expected = [("good", "坏")[number if chance >= 0.3 else 1 - number] for chance in chances.tolist()]
+    assert [each.label for each in said] == expected
+    gold = torch.randint(0, 2, (200,), generator=torch.Generator().manual_seed(1))
+    wrong = [("good", "坏").index(label) != right for label, right in zip(expected, gold.tolist(), strict=True)]
+    assert choice.wrong(logits, gold).tolist() == wrong
+    assert all(each.probability == each.probabilities[each.label] for each in said)
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("single", ("a", "b", "c")), ("single", ("b", "c")), ("several", ("a", "b"))])
+def test_a_positive_class_is_one_of_exactly_two(kind, classes):
+    with pytest.raises(dt.DiptychError) as caught:
+        choice_of(kind, classes, 0.5, "a")
+    assert caught.value.code == "E707"

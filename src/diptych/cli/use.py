@@ -135,6 +135,8 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="The task; None for what the model's head does.")] = None,
     text: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="How probable a label must be; of two classes, the positive one.")] = None,
+    positive: Annotated[str | None, typer.Option(help="Of two classes the positive one; the last where it is not named.")] = None,
     shots: Annotated[int | None, typer.Option(help="In-context: so many examples stand in the prompt.", min=0)] = None,
     limit: Annotated[int | None, typer.Option(help="Minimal pairs, last words, in-context: ask only so many.", min=1)] = None,
     as_json: Json = False,
@@ -147,7 +149,7 @@ def evaluate(
     found = api.load(model)
     name = task or api.task_of(found)
     columns = {"column": text} if name in PRETRAINING else {"text": text, TABLES[name]: label} if name in TABLES else {}
-    columns |= {"shots": shots, "limit": limit}
+    columns |= {"shots": shots, "limit": limit, "threshold": threshold, "positive": positive}
     scores = api.evaluate(found, name, data, **{key: value for key, value in columns.items() if value is not None})
     if as_json:
         parts = {"parts": {part: each.to_json() for part, each in scores.parts.items()}} if scores.parts else {}

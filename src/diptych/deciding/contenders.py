@@ -22,10 +22,10 @@ from diptych.model import Model
 from diptych.models.presets import list_presets
 from diptych.recipe import build
 from diptych.streams import stream
+from diptych.tasks.answers import Prediction
 from diptych.tasks.embedding import embed_texts
 from diptych.tasks.labels import shown
 from diptych.tasks.tables import LabelledRow
-from diptych.tasks.task import Prediction
 from diptych.training.progress import Several
 
 Input = str | tuple[str, ...]

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from diptych.evaluation.intervals import Scores
 from diptych.messages import _
 
+MOST_ACROSS = 4
+"""So many scores with their intervals stand in a line of a terminal."""
+
 
 def print_table(systems: Sequence[tuple[str, Scores]]) -> None:
-    """Systems down, scores across, each with its interval."""
+    """Systems down and scores across, each with its interval; the other way round where there are more scores than a line holds."""
     if not systems or not systems[0][1]:
         return
     names = list(systems[0][1])
     rows = [["", *(_(name) for name in names)]]
     for system, scores in systems:
         rows.append([_(system), *(str(scores[name]) if name in scores else "–" for name in names)])
-    print_rows(rows)
+    print_rows(list(zip(*rows, strict=True)) if len(names) > MOST_ACROSS and len(systems) <= MOST_ACROSS else rows)
 
 
 def print_rows(rows: Sequence[Sequence[str]]) -> None:

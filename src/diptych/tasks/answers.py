@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diptych.tasks.head_task import Logits
+from diptych.errors import DataError
 from diptych.tasks.labels import Kind, Label, grade_of, names_of
 from diptych.tasks.task import Answers
 
@@ -84,17 +85,26 @@ class Choice(Protocol):
     def prediction(self, logits_C: Tensor) -> Any: ...
 
 
-def choice_of(kind: Kind, classes: Sequence[str], threshold: float = 0.5) -> Choice:
+def choice_of(kind: Kind, classes: Sequence[str], threshold: float = 0.5, positive: str | None = None) -> Choice:
+    """
+    Raises:
+        DataError E707: a positive class was named, and there are not two of which it is one.
+    """
+    if positive is not None and (kind != "single" or len(classes) != 2 or positive not in classes):
+        raise DataError("E707", positive=positive, classes=", ".join(classes))
     if kind == "several":
         return Several(tuple(classes), threshold)
-    return Graded() if kind == "graded" else Single(tuple(classes))
+    return Graded() if kind == "graded" else Single(tuple(classes), threshold, positive)
 
 
 @dataclass
 class Single:
-    """One class a text."""
+    """One class a text: the most probable, or of two the positive one where it reaches a threshold that is not one half."""
 
     classes: tuple[str, ...]
+    threshold: float = 0.5
+    positive: str | None = None
+    """Of two classes the one that the threshold is for; None is the last."""
     width: int = 1
 
     def gold(self, labels: Sequence[Label | None]) -> np.ndarray:
@@ -108,12 +118,19 @@ class Single:
         return Logits(logits_MC)
 
     def wrong(self, logits_MC: Tensor, gold: Tensor) -> Tensor:
-        return (logits_MC.argmax(-1) != gold).float()
+        return (self._said(logits_MC) != gold).float()
 
     def prediction(self, logits_C: Tensor) -> Prediction:
         chances = torch.softmax(logits_C.float(), dim=-1).tolist()
-        best = max(range(len(chances)), key=chances.__getitem__)
-        return Prediction(self.classes[best], chances[best], dict(zip(self.classes, chances, strict=True)))
+        said = int(self._said(logits_C[None])[0])
+        return Prediction(self.classes[said], chances[said], dict(zip(self.classes, chances, strict=True)))
+
+    def _said(self, logits_MC: Tensor) -> Tensor:
+        if len(self.classes) != 2 or self.threshold == 0.5:
+            return logits_MC.argmax(-1)
+        number = 1 if self.positive is None else self.classes.index(self.positive)
+        is_positive_M = torch.softmax(logits_MC.float(), dim=-1)[:, number] >= self.threshold
+        return torch.where(is_positive_M, number, 1 - number)
 
 
 class Several:

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from diptych.config import parse
 from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.models.packed import Packed
@@ -26,6 +27,8 @@ from diptych.tasks.windows import Framed, by_size, frame_texts, frame_windows, l
 from diptych.text.tokenizer import Tokenizer
 
 UNSEEN_LABEL = mark("rows whose label was not seen in training: they cannot be predicted right")
+KEPT = ("threshold", "positive", "long", "max_length")
+"""Settings by which a trained model answers, so they stay with it where they are not the usual ones."""
 WINDOWS_AT_ONCE = 8
 """So many windows of a text are learnt from in one step, others in each epoch: a book must not be a step of its own."""
 TOKENS_AT_ONCE, TEXTS_AT_ONCE = 16384, 32
@@ -44,7 +47,9 @@ class ClassificationSettings(ExampleSettings):
     long: Literal["windows", "cut"] = "windows"
     """Whether texts longer than the context are read in windows or cut at the end."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    """How probable a label must be to apply, where a text can have several."""
+    """How probable a label must be to apply, where a text can have several; of two classes, how probable the positive one."""
+    positive: str | None = None
+    """Of two classes, the one that `threshold`, sensitivity and specificity are about; None is the last."""
     class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
     """How much an example of each class weighs in the loss: "balanced" gives rare ones more, as scikit-learn does."""
     empty_labels: Literal["error", "drop"] = "error"
@@ -97,11 +102,13 @@ class Classification(HeadTask):
     @classmethod
     def of(cls, net: Any) -> "Classification":
         """The task that a network was trained for."""
-        return cls(ClassificationSettings(kind=net.config.label_kind), net.config.labels)
+        task = dict(net.config.task)
+        kept = {name: task[name] for name in KEPT if name in task and task.get("name") == cls.name}
+        return cls(parse(ClassificationSettings, {"kind": net.config.label_kind, **kept}, where="config.json"), net.config.labels)
 
     @property
     def choice(self) -> Choice:
-        return choice_of(self.kind, self.labels, self.settings.threshold)
+        return choice_of(self.kind, self.labels, self.settings.threshold, self.settings.positive)
 
     def read(
         self, source: Any, ledger: Ledger, found: Mapping[str, str | None] | None = None
@@ -115,7 +122,9 @@ class Classification(HeadTask):
 
     def prepare(self, net: Any, seed: int) -> None:
         net.ensure_head("classes", labels=self.labels, seed=seed)
-        net.set_config(label_kind=self.kind)
+        usual = ClassificationSettings()
+        kept = {name: value for name in KEPT if (value := getattr(self.settings, name)) != getattr(usual, name)}
+        net.set_config(label_kind=self.kind, task=(("name", self.name), *kept.items()) if kept else ())
 
     def examples(self, source: Iterable[LabelledRow], tokenizer: Tokenizer, context_length: int, ledger: Ledger) -> LabelledTexts:
         rows = list(source)

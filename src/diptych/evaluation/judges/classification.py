@@ -9,6 +9,7 @@ import numpy as np
 
 from diptych.evaluation.baselines import Baseline, bag_of_words, majority, tfidf
 from diptych.evaluation.baselines.labels import constant, several_tfidf, similarity, tfidf_regression
+from diptych.evaluation.chances import calibration_error_of, pr_area_of, share_of
 from diptych.evaluation.correlation import pearson_of, spearman_of
 from diptych.evaluation.evaluate import Comparison, score_predictions
 from diptych.evaluation.intervals import Counts, Scores, f1_of, macro_f1_of, mean_of
@@ -37,11 +38,11 @@ class Counting:
 
 def predictions(labels: Sequence[str], chances_NC: np.ndarray) -> list[Prediction]:
     """The most probable label of each text, with the probabilities of all."""
-    best = chances_NC.argmax(1) if len(chances_NC) else []
-    return [
-        Prediction(labels[number], float(row[number]), dict(zip(labels, row.tolist(), strict=True)))
-        for number, row in zip(best, chances_NC, strict=True)
-    ]
+    found = []
+    for chances in chances_NC.tolist():
+        best = max(range(len(chances)), key=chances.__getitem__)
+        found.append(Prediction(labels[best], chances[best], dict(zip(labels, chances, strict=True))))
+    return found
 
 
 class ClassificationJudge:
@@ -55,13 +56,14 @@ class ClassificationJudge:
             return _of_several(task.labels, rows, answers)
         if task.kind == "graded":
             return _of_grades(rows, answers)
-        right = [each.label == row.label for each, row in zip(answers, rows, strict=True)]
-        return [mean_of(mark("accuracy"), np.array(right, dtype=float))]
+        return _of_classes(task, rows, answers)
 
     def scores(self, task: Any, rows: Sequence[LabelledRow], answers: Sequence[Any]) -> Scores:
         if task.kind != "single":
             return Scores(each.score() for each in self.counts(task, rows, answers))
-        return score_predictions([shown(row.label) for row in rows], [each.label for each in answers], task.labels)
+        scores = score_predictions([shown(row.label) for row in rows], [each.label for each in answers], task.labels)
+        scores.update({each.name: each.score() for each in self.counts(task, rows, answers)[1:]} if rows else {})
+        return scores
 
     def short(self, answer: Any) -> str:
         return answer.label if isinstance(answer, Prediction) else str(answer)
@@ -121,6 +123,26 @@ class ClassificationJudge:
             text = _("The classes are uneven ({most:,} to {least:,} rows): look at macro-F1, not at accuracy.")
             caveats.append(text.format(most=most, least=least))
         return caveats
+
+
+def _of_classes(task: Any, rows: Sequence[LabelledRow], answers: Sequence[Prediction]) -> list[Counts]:
+    """Accuracy; of two classes sensitivity and specificity at the threshold; and how good the probabilities are, where there are some.
+
+    A text whose label was not learnt is always missed.
+    """
+    labels = task.labels
+    gold, said = np.array([shown(row.label) for row in rows]), np.array([each.label for each in answers])
+    found = [mean_of(mark("accuracy"), gold == said)]
+    positive = None if len(labels) != 2 else task.settings.positive or labels[1]
+    if positive is not None:
+        found.append(share_of(mark("sensitivity"), said == positive, gold == positive))
+        found.append(share_of(mark("specificity"), said != positive, gold != positive))
+    if answers and all(len(each.probabilities) == len(labels) for each in answers):
+        asked = labels if positive is None else (positive,)
+        chances_NC = np.array([[each.probabilities[name] for name in asked] for each in answers])
+        found.append(pr_area_of(mark("precision-recall area"), gold[:, None] == np.array(asked), chances_NC))
+        found.append(calibration_error_of(mark("calibration error"), np.array([each.probability for each in answers]), gold == said))
+    return found
 
 
 def _of_several(labels: Sequence[str], rows: Sequence[LabelledRow], answers: Sequence[SeveralLabels]) -> list[Counts]:
