@@ -22,6 +22,7 @@ _HOMES = {
     "decide": "deciding",
     "check_data": "checking",
     "export": "api",
+    "generalize": "generalizing",
     "run": "api",
     "sweep": "sweeping",
     "plan": "planning",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from diptych.estimators import TextClassifier
     from diptych.evaluation.intervals import Score, Scores
     from diptych.formats.pickles import convert
+    from diptych.generalizing import generalize
     from diptych.hub import pull
     from diptych.ledger import Ledger
     from diptych.messages import set_language

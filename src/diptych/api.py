@@ -189,7 +189,7 @@ def compare(first: Model | str | Path, second: Model | str | Path, data: Any, **
     if kinds[0] != kinds[1]:
         raise UsageError("E614", first=" ".join(kinds[0]), second=" ".join(kinds[1]))
     ledger = Ledger()
-    judged = [_answered(each, kinds[0][0], data, ledger if number == 0 else Ledger(), settings) for number, each in enumerate(found)]
+    judged = [answered(each, kinds[0][0], data, ledger if number == 0 else Ledger(), settings) for number, each in enumerate(found)]
     judge = judge_of(kinds[0][0])
     scores = [judge.scores(task, rows, answers) for task, rows, answers, _examples in judged]
     counts = [judge.counts(task, rows, answers)[0] for task, rows, answers, _examples in judged]
@@ -267,26 +267,12 @@ def task_of(model: Model) -> str:
     return _task_for(model.config) if found is None else found.name
 
 
-def _task_for(config: ModelConfig) -> str:
-    if config.is_encoder_decoder:
-        return "denoising"
-    if config.is_hybrid:
-        return "hybrid-lm"
-    return "causal-lm" if config.is_causal else "masked-lm"
+def answered(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> tuple[Any, list[Any], list[Any], Any]:
+    """(the task called `name`, the rows of `data`, what the model says of them, the rows as examples)
 
-
-def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
-    task, rows, answers, examples = _answered(model, name, data, ledger, settings)
-    scores = judge_of(name).scores(task, rows, answers)
-    if task.heads == ("lm",):
-        measured = measure(model.net, task, examples)
-        score = ratio_score(task.titles["lm"], measured.totals["lm"], measured.counts["lm"])
-        scores[score.name] = score
-    return scores
-
-
-def _answered(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> tuple[Any, list[Any], list[Any], Any]:
-    """(the task called `name`, the rows of `data`, what the model says of them, the rows as examples)"""
+    Raises:
+        UsageError E609: the model has no head for this task.
+    """
     task, kind = task_of_net(model.net), task_class(name)
     is_asked_by_text = kind.heads == ("lm",) and "lm" in model.net.heads
     if task is None or task.name != name:
@@ -302,6 +288,29 @@ def _answered(model: Model, name: str, data: Any, ledger: Ledger, settings: dict
     answers = list(task.predict(model.net, tokenizer, task.inputs(rows)))
     # What was cut is counted here, where its row is known, and once.
     return task, rows, answers, task.examples(rows, tokenizer, model.config.context_length, ledger)
+
+
+def is_on_examples(task: str) -> bool:
+    """Whether a task is asked of examples with their answers, one by one: no language modelling and no probe."""
+    return task not in PRETRAINING and task not in PROBES
+
+
+def _task_for(config: ModelConfig) -> str:
+    if config.is_encoder_decoder:
+        return "denoising"
+    if config.is_hybrid:
+        return "hybrid-lm"
+    return "causal-lm" if config.is_causal else "masked-lm"
+
+
+def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
+    task, rows, answers, examples = answered(model, name, data, ledger, settings)
+    scores = judge_of(name).scores(task, rows, answers)
+    if task.heads == ("lm",):
+        measured = measure(model.net, task, examples)
+        score = ratio_score(task.titles["lm"], measured.totals["lm"], measured.counts["lm"])
+        scores[score.name] = score
+    return scores
 
 
 def _name_of(model: Model | str | Path, usual: str) -> str:

@@ -706,6 +706,10 @@ CATALOGUE: dict[str, Message] = {
         mark("The positive class was named as {positive}, and the classes are {classes}."),
         mark("A positive class is one of exactly two; leave it out where there are more, or where texts have several labels."),
     ),
+    "E708": Message(
+        mark("Groups and noise are looked at for tasks with examples, noise for classification alone, and this is {task}."),
+        mark("Leave out --by and --noise, or evaluate a model that was fine-tuned on a table."),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),

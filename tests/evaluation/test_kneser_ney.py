@@ -86,8 +86,8 @@ def test_probabilities_sum_to_one_after_any_history(texts: list[list[int]], orde
 
 def test_discounts_are_estimated_where_the_text_is_long_enough() -> None:
     draw = np.random.default_rng(0)
-    text = (draw.zipf(1.3, 4000) % 60).astype(np.int64)
-    ours, theirs = KneserNey([text], 61, 3), ByHand([text.tolist()], 61, 3)
+    text = (draw.zipf(1.4, 4000) % 700).astype(np.int64)
+    ours, theirs = KneserNey([text], 700, 3), ByHand([text.tolist()], 700, 3)
     assert all(theirs.discounts(size) != USUAL_DISCOUNTS for size in (1, 2, 3))
     places = draw.integers(3, 4000, 40).tolist()
     for place in places:

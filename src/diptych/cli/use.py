@@ -137,6 +137,11 @@ def evaluate(
     label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
     threshold: Annotated[float | None, typer.Option(help="How probable a label must be; of two classes, the positive one.")] = None,
     positive: Annotated[str | None, typer.Option(help="Of two classes the positive one; the last where it is not named.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="Other data to put beside it; may be given often.")] = None,
+    by: Annotated[str | None, typer.Option(help="A column whose groups are scored one by one.")] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Make such a share of the characters wrong and see what is lost.", min=0, max=1)
+    ] = None,
     shots: Annotated[int | None, typer.Option(help="In-context: so many examples stand in the prompt.", min=0)] = None,
     limit: Annotated[int | None, typer.Option(help="Minimal pairs, last words, in-context: ask only so many.", min=1)] = None,
     as_json: Json = False,
@@ -150,7 +155,11 @@ def evaluate(
     name = task or api.task_of(found)
     columns = {"column": text} if name in PRETRAINING else {"text": text, TABLES[name]: label} if name in TABLES else {}
     columns |= {"shots": shots, "limit": limit, "threshold": threshold, "positive": positive}
-    scores = api.evaluate(found, name, data, **{key: value for key, value in columns.items() if value is not None})
+    settings = {key: value for key, value in columns.items() if value is not None}
+    if also or by is not None or noise is not None:
+        _print_generalization(found, name, data, {"also": also or [], "by": by, "noise": noise}, settings, as_json=as_json)
+        return
+    scores = api.evaluate(found, name, data, **settings)
     if as_json:
         parts = {"parts": {part: each.to_json() for part, each in scores.parts.items()}} if scores.parts else {}
         print(json.dumps({**scores.to_json(), **parts}, ensure_ascii=False))
@@ -313,6 +322,22 @@ def print_ledger(ledger: "Ledger") -> None:
     """What was cut or dropped, on stderr: the answers alone are on stdout."""
     for line in ledger.lines():
         print(f"  {line}", file=sys.stderr)
+
+
+def _print_generalization(model: Any, task: str, data: str, beside: dict[str, Any], settings: dict[str, Any], *, as_json: bool) -> None:
+    from diptych.generalizing import generalize
+    from diptych.report.terminal import print_rows
+
+    found = generalize(model, data, task=task, **beside, **settings)
+    if as_json:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        for table in found.tables():
+            print_rows(table)
+            print()
+        for caveat in found.caveats():
+            print(caveat)
+    print_ledger(found.ledger)
 
 
 def _print_candidates(places: list, as_json: bool) -> None:

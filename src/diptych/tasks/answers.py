@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diptych.tasks.head_task import Logits
 from diptych.errors import DataError
+from diptych.tasks.head_task import Logits
 from diptych.tasks.labels import Kind, Label, grade_of, names_of
 from diptych.tasks.task import Answers
 
