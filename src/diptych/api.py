@@ -151,8 +151,8 @@ def evaluate(model: Model | str | Path, task: str | None, data: Any, **settings:
     """The scores of a model on data that it was not trained on, each with its 95 % interval.
 
     Args:
-        task: a task on text or on examples; a question to a language model as it is, "minimal-pairs", "last-words" or
-            "in-context"; None for what the model's head does.
+        task: a task on text or on examples; a question to a language model as it is, "minimal-pairs", "last-words",
+            "surprisal" or "in-context"; None for what the model's head does.
         data: text for a language model, examples with their answers for any other.
         settings: fields of the task, for example `text="review", label="stars"`.
 

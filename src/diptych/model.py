@@ -25,6 +25,7 @@ from diptych.text.chat_template import Messages, chat_ids
 from diptych.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from diptych.evaluation.surprisal import Surprisal
     from diptych.models.config import ModelConfig
 
 
@@ -258,6 +259,13 @@ class Model:
                 total -= float(answers.nats(run[1:]).double().sum())
                 count += len(run) - 1
         return total, count
+
+    def surprisals(self, text: str) -> list["Surprisal"]:
+        """How surprising each word of `text` is to a model that writes, in bits, with its place; marks between words too."""
+        from diptych.evaluation.surprisal import surprisals
+
+        self.net.eval()
+        return surprisals(self.net, self.tokenizer, text)
 
     def save(self, folder: str | Path) -> Path:
         """Write a Hugging Face folder with weights, config and tokenizer, whole or not at all.

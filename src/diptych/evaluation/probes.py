@@ -164,6 +164,7 @@ def _limited(pairs: Iterator[Pair], limit: int | None) -> list[Pair]:
 PROBES = {
     "minimal-pairs": "diptych.evaluation.probes:minimal_pairs",
     "last-words": "diptych.evaluation.probes:last_words",
+    "surprisal": "diptych.evaluation.surprisal:surprisal",
     "in-context": "diptych.evaluation.in_context:in_context",
 }
 """What a language model can be asked as it is, by name: (network, tokenizer, data, ledger, settings) -> scores."""
