@@ -15,6 +15,8 @@ from torch import Tensor
 
 from diptych import runtime
 from diptych.errors import DataError, RecipeError, TrainingError
+from diptych.evaluation.baselines.kneser_ney import NAME as NGRAM
+from diptych.evaluation.baselines.kneser_ney import ngram_scores
 from diptych.evaluation.evaluate import score_language, to_judge
 from diptych.evaluation.intervals import Scores
 from diptych.ledger import Ledger
@@ -77,7 +79,8 @@ class Pretrained:
     report: Path | None = None
     caveats: list[str] = field(default_factory=list)
     further: dict[str, Scores] = field(default_factory=dict)
-    """Where a model was trained further: what it scored before, and on general text before and after."""
+    """What stands beside it: of a model that was trained further what it scored before, and on general text before and after; of one that
+    writes what an n-gram model of the same text scores."""
 
 
 @dataclass
@@ -305,6 +308,8 @@ def _train(
     further = dict(tokens.before)
     if tokens.general is not None and tokens.general.num_documents:
         further[mark("after, on general text")] = _score(model, task, tokens.general)
+    if task.whole_text is not None and scores:
+        further[NGRAM] = ngram_scores(tokens.train, tokens.held_out, model.tokenizer.vocab_size, ledger)
     caveats = _caveats(tokens)
     for caveat in caveats:
         tell.tell({"kind": "stage", "text": caveat})

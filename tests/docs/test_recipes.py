@@ -88,10 +88,11 @@ def test_questions_and_roles_run_for_two_steps_and_are_answered(carry_out: Carry
     assert framed.text == "Anna sees Bob"
 
 
-def test_the_tagger_runs_for_two_steps_and_marks(carry_out: Carry) -> None:
+@pytest.mark.parametrize("name", ["tagger", "tagger-lstm"])
+def test_a_tagger_runs_for_two_steps_and_marks(carry_out: Carry, name: str) -> None:
     import diptych as dt
 
-    (answer,) = dt.load(carry_out("tagger")).predict(["王明在北京 🙂"])
+    (answer,) = dt.load(carry_out(name)).predict(["王明在北京 🙂"])
     assert answer.text == "王明在北京 🙂"
 
 

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from diptych.evaluation.baselines.kneser_ney import USUAL_DISCOUNTS, KneserNey
+import diptych as dt
+from diptych.evaluation.baselines.kneser_ney import USUAL_DISCOUNTS, KneserNey, ngram_scores
+from diptych.ledger import Ledger
+from diptych.text.shards import TokenShards
 
 Gram = tuple[int, ...]
 
@@ -101,3 +104,26 @@ def test_what_was_read_is_cheaper_than_what_was_not_in_both_languages(line: str)
     model = KneserNey([known, np.zeros(0, np.uint8)], 256)
     assert model.nats(np.frombuffer(line.encode(), np.uint8)).mean() < 1 < model.nats(other).mean() < 6
     assert len(model.nats(np.zeros(0, np.uint8))) == 0
+
+
+def test_documents_are_scored_after_their_first_token_and_bits_are_by_byte() -> None:
+    draw = np.random.default_rng(1)
+    texts = [draw.integers(1, 20, size) for size in (30, 50, 0, 41)]
+    borders = np.cumsum([0, *(len(text) for text in texts)])
+    shards = TokenShards(np.concatenate(texts), borders, np.array([60, 100, 0, 82]))
+    held = TokenShards(texts[0], np.array([0, 30]), np.array([60]))
+    ledger = Ledger()
+    scores = ngram_scores(shards, held, 20, ledger)
+    nats = KneserNey(texts, 20).nats(texts[0])[1:]
+    assert scores["bits per byte"].value == pytest.approx(nats.sum() / math.log(2) / 60)
+    assert scores["nats per token"].value == pytest.approx(nats.mean())
+    assert ledger.count("n-gram", "tokens that it was counted from") == 121
+
+
+def test_a_model_that_writes_has_the_counts_of_its_text_beside_it() -> None:
+    texts = [f"The cat sat on mat {n}. 今天天气很好，第{n}次。🙂\r\n" for n in range(40)]
+    sizes = {"hidden_size": 16, "num_layers": 1, "head_size": 8, "context_length": 32}
+    done = dt.pretrain("gpt-tiny", texts, sizes=sizes, tokenizer={"vocab_size": 300}, steps=2, held_out=0.2, precision="float32").pretrained
+    counted = done.further["5-gram, Kneser-Ney"]
+    assert counted["bits per byte"].n == done.scores["bits per byte"].n
+    assert counted["bits per byte"].value < 1 < done.scores["bits per byte"].value, "two steps teach less than counting does"

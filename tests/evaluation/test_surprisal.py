@@ -1,5 +1,6 @@
 """Surprisal by word: it adds up to the model's own log-probability, lies where the words are, and has nothing lost at long texts."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_the_bits_add_up_to_the_models_score_and_every_word_has_its_place(gpt: d
     assert all(text[each.start : each.end] == each.text for each in found)
     covered = {place for each in found if each.is_word for place in range(each.start, each.end)}
     assert {place for start, stop in words(text) for place in range(start, stop)} <= covered
-    assert all(a.end <= b.start for a, b in zip(found, found[1:]))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
 
 
 @limits(max_examples=25)

@@ -55,8 +55,10 @@ def surprisals(net: Any, tokenizer: Tokenizer, text: str) -> list[Surprisal]:
     bits = np.concatenate([nats for nats, _best in answer(net, rows, is_causal=True)]) / math.log(2)
     bits = np.concatenate([np.full(len(ids) - len(bits), np.nan), bits])
     goes_on = WordFinder().continues(text, offsets)
-    found = []
-    begins = np.flatnonzero(~goes_on).tolist()
+    found: list[Surprisal] = []
+    # White space belongs to what follows it, as where a token begins with a space.
+    is_blank = [not text[start:end].strip() for start, end in offsets]
+    begins = [token for token in np.flatnonzero(~goes_on).tolist() if not (token and is_blank[token - 1])]
     for first, stop in zip(begins, [*begins[1:], len(ids)], strict=True):
         start, end = offsets[first][0], max(offsets[token][1] for token in range(first, stop))
         start += len(text[start:end]) - len(text[start:end].lstrip())

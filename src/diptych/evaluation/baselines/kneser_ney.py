@@ -6,13 +6,21 @@ interpolated over all orders, the lowest with the uniform distribution, so that 
 Grams are numbered exactly, order by order, by sorting in numpy: no hashing, and a million tokens take a second or two.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.evaluation.intervals import Scores, language_scores
+from diptych.ledger import Ledger
+from diptych.messages import mark
+from diptych.text.shards import TokenShards
+
 # Shapes: N tokens in a row, G different grams of an order, C different contexts of an order.
 
+NAME = mark("5-gram, Kneser-Ney")
+MOST_TOKENS = 2_000_000
+"""It is counted from whole documents up to so many tokens, in memory."""
 USUAL_DISCOUNTS = (0.5, 1.0, 1.5)
 """Where counts of one to four do not all occur, as in very small texts, and discounts cannot be estimated."""
 
@@ -80,10 +88,17 @@ class KneserNey:
         return chances_N
 
 
-def document_nats(model: KneserNey, documents: Sequence[np.ndarray]) -> Iterator[float]:
-    """What each document costs as a whole."""
-    for document in documents:
-        yield float(model.nats(document).sum())
+def ngram_scores(train: TokenShards, held_out: TokenShards, vocab_size: int, ledger: Ledger) -> Scores:
+    """What an n-gram model of the training text scores on the held-out documents, by their tokens after the first, which begins them.
+
+    The ledger says how many tokens it was counted from; more than `MOST_TOKENS` it does not take.
+    """
+    last = max(1, int(np.searchsorted(train.borders, MOST_TOKENS, "right")) - 1)
+    model = KneserNey([train.document(number) for number in range(last)][: train.num_documents], vocab_size)
+    ledger.add("n-gram", "tokens that it was counted from", int(train.borders[min(last, train.num_documents)]), total=train.num_tokens)
+    costs = [model.nats(held_out.document(number))[1:] for number in range(held_out.num_documents)]
+    nats, counts = np.array([each.sum() for each in costs]), np.array([len(each) for each in costs], dtype=float)
+    return language_scores(nats, counts, held_out.text_bytes.astype(float))
 
 
 def _rows(documents: Sequence[np.ndarray], order: int, begin: int) -> tuple[np.ndarray, np.ndarray]:
