@@ -84,6 +84,10 @@ def decide(
     tell.tell({"kind": "stage", "text": how})
     is_few = leave_out is None and len(trials) > 1
     contenders = _contenders(bases, {**asked, "duplicates": "keep"}, seed, ledger, is_few=is_few)
+    if is_few:
+        for each in contenders:
+            if isinstance(each, Frozen):
+                each.model.tokenizer.unknown_share((text for row in parts.train for text in row.texts), ledger)
     systems = []
     for number, each in enumerate(contenders):
         rest = [other for other in contenders[number:] if other.wants_time]

@@ -26,12 +26,14 @@ def disturbed(text: str, kind: str, rate: float, seed: int, position: int) -> st
         position: the number of the text: its mistakes follow from (seed, position) and nothing else.
     """
     characters = list(text)
-    can_be = np.array([(character.isascii() and character.isalpha()) or is_wide(character) for character in characters], dtype=bool)
+    can_be = np.array([_can_be_wrong(character) for character in characters], dtype=bool)
     draw = stream(seed, "noise", kind, position)
     wrong = (draw.random(len(characters)) < rate) & can_be
     picks = draw.random(len(characters))
+    free = 0
     for place in np.flatnonzero(wrong).tolist():
-        MISTAKES[kind](characters, place, float(picks[place]))
+        if place >= free:
+            free = place + MISTAKES[kind](characters, place, float(picks[place]))
     return "".join(characters)
 
 
@@ -62,24 +64,32 @@ def _alike(character: str) -> str:
     return "".join(bytes([_FIRST[0] + each // _WIDTH, _FIRST[1] + each % _WIDTH]).decode("gb2312") for each in beside)
 
 
-def _mistype(characters: list[str], place: int, pick: float) -> None:
+def _can_be_wrong(character: str) -> bool:
+    return (character.isascii() and character.isalpha()) or is_wide(character)
+
+
+def _mistype(characters: list[str], place: int, pick: float) -> int:
     found = neighbours(characters[place])
     if found:
         characters[place] = found[int(pick * len(found))]
+    return 1
 
 
-def _swap(characters: list[str], place: int, pick: float) -> None:
-    if place + 1 < len(characters) and not characters[place + 1].isspace():
+def _swap(characters: list[str], place: int, pick: float) -> int:
+    if place + 1 < len(characters) and _can_be_wrong(characters[place + 1]):
         characters[place], characters[place + 1] = characters[place + 1], characters[place]
+    return 2
 
 
-def _drop(characters: list[str], place: int, pick: float) -> None:
+def _drop(characters: list[str], place: int, pick: float) -> int:
     characters[place] = ""
+    return 1
 
 
-MISTAKES: dict[str, Callable[[list[str], int, float], None]] = {
+MISTAKES: dict[str, Callable[[list[str], int, float], int]] = {
     mark("mistyped"): _mistype,
     mark("swapped"): _swap,
     mark("dropped"): _drop,
 }
-"""What can happen to a character: another in its place, its place changed with the next one's, or nothing left of it."""
+"""What can happen to a character: another in its place, its place changed with the next one's, or nothing left of it. Each says how many
+characters it has seen to, so that one is not carried along by swap after swap."""
