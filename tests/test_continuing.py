@@ -25,7 +25,8 @@ def test_a_base_learns_new_words_and_both_sides_are_measured(preset, regime, tmp
     assert again.tokenizer.encode(DOMAIN[0]) == model.tokenizer.encode(DOMAIN[0])
     assert len(again.tokenizer.encode(DOMAIN[0])) < len(base.tokenizer.encode(DOMAIN[0]))
     done = model.pretrained
-    assert list(done.further) == ["before, on this text", "before, on general text", "after, on general text", "5-gram, Kneser-Ney"]
+    counted = ["5-gram, Kneser-Ney"] if preset == "gpt-tiny" else []
+    assert list(done.further) == ["before, on this text", "before, on general text", "after, on general text", *counted]
     assert all(each for each in (done.scores, *done.further.values()))
     lines = "\n".join(done.ledger.lines())
     assert "shorter" in lines and "replayed" in lines
