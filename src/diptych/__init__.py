@@ -35,6 +35,12 @@ _HOMES = {
     "Corpus": "text.corpus",
     "Tokenizer": "text.tokenizer",
     "TextClassifier": "estimators",
+    "Tagger": "estimators",
+    "QuestionAnswerer": "estimators",
+    "Translator": "estimators",
+    "Summarizer": "estimators",
+    "ChatModel": "estimators",
+    "Embedder": "estimators",
     "Recipe": "recipe",
     "Score": "evaluation.intervals",
     "Scores": "evaluation.intervals",
@@ -51,7 +57,7 @@ if TYPE_CHECKING:
     from diptych.checking import check_data
     from diptych.deciding import decide
     from diptych.errors import DiptychError
-    from diptych.estimators import TextClassifier
+    from diptych.estimators import ChatModel, Embedder, QuestionAnswerer, Summarizer, Tagger, TextClassifier, Translator
     from diptych.evaluation.intervals import Score, Scores
     from diptych.formats.pickles import convert
     from diptych.generalizing import generalize

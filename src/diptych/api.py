@@ -12,7 +12,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.compress.export import FORMATS, export_gguf
-from diptych.config import RunSettings, TrainSettings, named, nearest, read_yaml
+from diptych.config import named, nearest, read_yaml
 from diptych.distilling import TOLD, distilled_parts, is_service, prompts_of, write_texts
 from diptych.errors import RecipeError, TrainingError, UsageError
 from diptych.evaluation.evaluate import score_language
@@ -27,20 +27,19 @@ from diptych.model import Model
 from diptych.models import presets
 from diptych.models.config import ModelConfig
 from diptych.pretraining import Pretrained, make_tokens, pretrain_recipe
-from diptych.recipe import Recipe, build
+from diptych.recipe import SWITCHES, Recipe, build, from_keywords
 from diptych.remote import Service
 from diptych.running import load_model, pass_on_interrupt
 from diptych.tasks import PRETRAINING, task_class, task_of_net
 from diptych.tasks.conversations import looks_like_talk
 from diptych.tasks.measure import measure
 from diptych.tasks.parallel import is_pattern
+from diptych.tasks.preference_texts import looks_like_preferences
 from diptych.tasks.questions import has_questions
+from diptych.tasks.role_texts import has_head_roles
 from diptych.text.corpus import Corpus
-from diptych.text.tables import read_table
+from diptych.text.tables import is_columnar, read_table
 from diptych.training.progress import Listener, Several, display
-
-SWITCHES = ("resume", "overwrite")
-"""Keyword arguments that are no part of a recipe: what to do with what lies in `out` already."""
 
 
 def load(name: str | Path, *, adapter: str | Path | None = None) -> Model:
@@ -85,7 +84,7 @@ def pretrain(base: str | Path, text: Any, *, task: str | None = None, verbose: b
         KeyboardInterrupt: Ctrl-C, after what was learnt so far is saved in `out`; `resume=True` goes on from there.
     """
     named, source = _named_files(text)
-    recipe = _recipe(base, task or panel_task(base), settings, text=named)
+    recipe = from_keywords(base, task or panel_task(base), settings, text=named)
     done = pretrain_recipe(recipe, source, listener=_listener(verbose=verbose), **_switches(settings))
     pass_on_interrupt(done.outcome, recipe, "pretrain")
     done.model.pretrained = done  # type: ignore[attr-defined]
@@ -102,7 +101,7 @@ def finetune(base: str | Path, data: Any, *, task: str | None = None, verbose: b
     if name in PRETRAINING:
         return pretrain(base, data, task=name, verbose=verbose, **settings)
     named, source = _named_files(data)
-    recipe = _recipe(base, name, settings, data=named)
+    recipe = from_keywords(base, name, settings, data=named)
     done = finetune_recipe(recipe, source, listener=_listener(verbose=verbose), **_switches(settings))
     pass_on_interrupt(done.outcome, recipe, "finetune")
     done.model.finetuned = done  # type: ignore[attr-defined]
@@ -228,7 +227,7 @@ def guess_task(data: Any) -> str | None:
     if not _is_table(data):
         return None
     if isinstance(data, str | Path) and Path(data).suffix.lower() in TAGGED_FILES:
-        return "tagging"
+        return "roles" if Path(data).is_file() and has_head_roles(data) else "tagging"
     if is_pattern(data):
         return "seq2seq"
     if isinstance(data, str | Path) and ".props" in Path(data).suffixes:
@@ -240,6 +239,8 @@ def guess_task(data: Any) -> str | None:
         return "answering"
     if isinstance(first, Mapping) and "text" in first and {"spans", "entities"} & set(first):
         return "tagging"
+    if looks_like_preferences(first):
+        return "preference"
     if looks_like_talk(first):
         return "chat"
     # A csv with such columns may as well be one of labels.
@@ -358,29 +359,6 @@ def _trained_as(model: Model, kind: Any) -> dict[str, Any]:
     return {name: settings[name] for name in kind.judged_as if name in settings}
 
 
-def _recipe(base: str | Path, task: str, settings: dict[str, Any], **files: Any) -> Recipe:
-    """Keyword arguments as a recipe: a name goes to the part that knows it."""
-    start = "preset" if str(base) in presets.list_presets() else "base"
-    parts: dict[str, dict[str, Any]] = {"model": {start: str(base)}, "task": {"name": task, **files}, "train": {}, "run": {}}
-    task_fields = task_class(task).Settings.model_fields
-    train_fields, run_fields = TrainSettings.model_fields, RunSettings.model_fields
-    for name, value in settings.items():
-        if name in parts and isinstance(value, Mapping):
-            parts[name].update(value)
-        elif name in train_fields:
-            parts["train"][name] = value
-        elif name in run_fields:
-            parts["run"][name] = str(value) if name in ("out", "cache") else value
-        elif name == "tokenizer" or name == "sizes":
-            parts["model"][name] = value
-        elif name in task_fields:
-            parts["task"][name] = value
-        elif name not in SWITCHES:
-            known = (*train_fields, *run_fields, *task_fields, *SWITCHES, "tokenizer", "sizes")
-            raise RecipeError("E402", where=f"{task}", key=name, hint=nearest(name, known))
-    return build(parts)
-
-
 def _switches(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: bool(settings.get(name)) for name in SWITCHES}
 
@@ -416,7 +394,8 @@ def _first_row(data: Any) -> Any:
     if isinstance(data, list | tuple):
         first = data[0] if data else None
         return _first_row(first) if isinstance(first, Path) else first
-    if not isinstance(data, str | Path) or not Path(data).is_file():
+    is_file = isinstance(data, str | Path) and Path(data).is_file()
+    if not is_file and not is_columnar(data):
         return None
     return next((row.fields for row in read_table(data, Ledger())), None)
 

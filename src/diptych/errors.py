@@ -282,6 +282,18 @@ CATALOGUE: dict[str, Message] = {
         mark("The table is decided for texts with one label each, and these labels are of the kind {kind}."),
         mark("Fine-tune instead: `diptych finetune` puts such labels beside TF-IDF; or say --set task.kind=single there."),
     ),
+    "E180": Message(
+        mark('Nothing in {name} says what belongs to a "{group}".'),
+        mark("In a column file a comment before the sentences does, # {group} = value; in JSON a field of this name. Lists have none."),
+    ),
+    "E181": Message(
+        mark("{where} holds no two answers to the same conversation: it has {columns}."),
+        mark("Give prompt, chosen and rejected, as texts or lists of messages; or two conversations that part at the last answer."),
+    ),
+    "E182": Message(
+        mark("Of {count} pairs none fits into the model's context."),
+        mark("Shorten the answers, or take a model with a longer context."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),
@@ -292,8 +304,8 @@ CATALOGUE: dict[str, Message] = {
         mark("A folder needs tokenizer.json, or vocab.txt, or vocab.json with merges.txt."),
     ),
     "E203": Message(
-        mark("This tokenizer has no token for {missing}, which masked-word training needs."),
-        mark("Train a tokenizer for a model that understands (kind wordpiece), or take the task causal-lm."),
+        mark("This tokenizer has no token for {missing}, and the task {task} cannot do without."),
+        mark("Take a tokenizer that has one, as those made for this task have, or another task."),
     ),
     "E204": Message(
         mark("Next-sentence prediction needs passages of other documents, and this corpus is one document."),
@@ -662,12 +674,12 @@ CATALOGUE: dict[str, Message] = {
         mark("Fine-tune it first: diptych finetune table.csv --base FOLDER --out my-classifier"),
     ),
     "E611": Message(
-        mark("There are {texts} texts and {labels} labels."),
-        mark("Give one label for each text."),
+        mark("There are {texts} texts and {labels} labels or answers."),
+        mark("Give one for each text."),
     ),
     "E612": Message(
-        mark("This classifier has not been fitted."),
-        mark("Call fit(texts, labels) first."),
+        mark("This {name} has not been fitted."),
+        mark("Call fit(X, y) first."),
     ),
     "E613": Message(
         mark("The text has {length} tokens and this model reads at most {limit}."),
@@ -676,6 +688,30 @@ CATALOGUE: dict[str, Message] = {
     "E614": Message(
         mark("One of these models does {first}, the other {second}: there is nothing to compare."),
         mark("Compare two models that were fine-tuned for the same task."),
+    ),
+    "E620": Message(
+        mark("This estimator has a parameter or a label that JSON cannot hold: {problem}."),
+        mark("Use texts, numbers, lists and dictionaries, or save the model alone: estimator.model_.save(folder)."),
+    ),
+    "E621": Message(
+        mark("{path} holds a model for {found}; {name} needs one for {wanted}."),
+        mark("Load it as what it is, dt.load(folder), or fine-tune one for {wanted}."),
+    ),
+    "E622": Message(
+        mark("{path} does not say what a saved estimator says: {problem}."),
+        mark("Open the model alone, dt.load(folder), or save the estimator again."),
+    ),
+    "E623": Message(
+        mark("A text has several labels, and a TextClassifier learns one for each."),
+        mark('Fine-tune for several at once: dt.finetune(base, rows, kind="several").'),
+    ),
+    "E624": Message(
+        mark("An input has to be a question and its text; this is {item}."),
+        mark("Give a list of (question, text), or a table of these two columns."),
+    ),
+    "E625": Message(
+        mark("The fresh weights of {base} say nothing of texts, and texts alone do not teach which mean the same."),
+        mark('Start from a model that has learnt, such as "minilm", or fit on pairs of texts that belong together.'),
     ),
     # E7xx: evaluation and reports
     "E701": Message(

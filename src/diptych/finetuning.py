@@ -221,6 +221,10 @@ def _train(
     own = Ledger()
     dev = task.examples(parts.dev, tokenizer, context, own) if parts.dev else None
     _merge_as(mark("dev"), own, ledger)
+    tested = Ledger()
+    if parts.test:
+        # Before anything is learnt: a task may want to ask the model about them as it was.
+        task.examples(parts.test, tokenizer, context, tested)
     tokenizer.unknown_share((text for row in parts.train[:500] for text in row.texts), ledger)
     task.prepare(net, recipe.train.seed)
     net.keep_heads(task.heads)
@@ -235,7 +239,8 @@ def _train(
         return Finetuned(model, outcome, ledger=ledger)
     if not here().is_first:
         return Finetuned(model, outcome, ledger=ledger)
-    comparison = _test(model, task, parts, outcome, ledger, with_baselines=with_baselines) if parts.test else None
+    _merge_as(mark("test"), tested, ledger)
+    comparison = _test(model, task, parts, outcome, with_baselines=with_baselines) if parts.test else None
     caveats = [*_caveats(recipe, parts), *judge_of(task.name).caveats(task, parts.train, comparison)]
     for caveat in caveats:
         tell.tell({"kind": "stage", "text": caveat})
@@ -245,15 +250,12 @@ def _train(
     return Finetuned(model, outcome, comparison, ledger, report, caveats)
 
 
-def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, ledger: Ledger, *, with_baselines: bool) -> Comparison:
+def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, *, with_baselines: bool) -> Comparison:
     """The test set, once, beside what a word count makes of it."""
     inputs = task.inputs(parts.test)
     start = time.perf_counter()
     predictions = list(task.predict(model.net, model.tokenizer, inputs))
     milliseconds = 1000 * (time.perf_counter() - start) / max(1, len(inputs))
-    own = Ledger()
-    task.examples(parts.test, model.tokenizer, model.config.context_length, own)
-    _merge_as(mark("test"), own, ledger)
     return run_judge(
         judge_of(task.name),
         task,

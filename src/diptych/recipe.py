@@ -11,12 +11,15 @@ from typing import Any
 from diptych.config import BUDGETS, ModelSettings, RunSettings, Settings, TrainSettings, apply_sets, named, nearest, parse, read_yaml
 from diptych.errors import RecipeError
 from diptych.messages import _
+from diptych.models.presets import list_presets
 from diptych.tasks import TASKS, task_class
 from diptych.training import regimes
 
 PARTS = ("model", "task", "train", "run")
 ALTERNATIVES = (("model", ("preset", "base")), ("train", BUDGETS))
 """Settings of which a recipe has one: whoever says another of them over a recipe means it instead."""
+SWITCHES = ("resume", "overwrite")
+"""Keyword arguments that are no part of a recipe: what to do with what lies in `out` already."""
 
 
 class Recipe(Settings):
@@ -70,6 +73,37 @@ def load(file: str | Path | None, sets: list[str] | tuple[str, ...] = (), base: 
         if isinstance(data.get(part), Mapping) and given & {f"{part}.{name}" for name in names}:
             data[part] = {name: value for name, value in data[part].items() if name not in names}
     return build(apply_sets(data, sets), where=str(file) if file else None)
+
+
+def from_keywords(base: str | Path, task: str, settings: Mapping[str, Any], **files: Any) -> Recipe:
+    """Keyword arguments as a recipe: a name goes to the part that knows it.
+
+    Args:
+        base: a preset, or what else a model is started from.
+        files: where the data of the task lies, under the task's own name for it.
+
+    Raises:
+        RecipeError E402: no part knows the name. What `build` raises.
+    """
+    start = "preset" if str(base) in list_presets() else "base"
+    parts: dict[str, dict[str, Any]] = {"model": {start: str(base)}, "task": {"name": task, **files}, "train": {}, "run": {}}
+    task_fields = task_class(task).Settings.model_fields
+    train_fields, run_fields = TrainSettings.model_fields, RunSettings.model_fields
+    for name, value in settings.items():
+        if name in parts and isinstance(value, Mapping):
+            parts[name].update(value)
+        elif name in train_fields:
+            parts["train"][name] = value
+        elif name in run_fields:
+            parts["run"][name] = str(value) if name in ("out", "cache") else value
+        elif name == "tokenizer" or name == "sizes":
+            parts["model"][name] = value
+        elif name in task_fields:
+            parts["task"][name] = value
+        elif name not in SWITCHES:
+            known = (*train_fields, *run_fields, *task_fields, *SWITCHES, "tokenizer", "sizes")
+            raise RecipeError("E402", where=f"{task}", key=name, hint=nearest(name, known))
+    return build(parts)
 
 
 def schema() -> dict[str, Any]:

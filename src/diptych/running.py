@@ -136,7 +136,7 @@ def resolve(recipe: Recipe, net: Any, *, resume: bool = False) -> Recipe:
     if train.patience is None and not is_pretraining:
         filled["patience"] = 3
     if train.dropout is None:
-        filled["dropout"] = 0.0 if is_pretraining else 0.1
+        filled["dropout"] = 0.0 if is_pretraining else getattr(task_class(name), "usual_dropout", 0.1)
     run = recipe.run
     kept = kept_recipe(run.out).get("train") if resume and run.out else None
     if kept:
@@ -156,6 +156,9 @@ def _usual_lr(recipe: Recipe, shape: Any, optimizer: str) -> float:
     Muon's steps are as long as AdamW's, but nowhere too long, so that fresh weights bear larger ones.
     """
     usual = [lr for each in recipe.train.regime if (lr := settings_of(each).usual_lr) is not None]
+    of_task = getattr(task_class(recipe.task.name), "usual_lr", None)
+    if of_task is not None:
+        return of_task * (10 if usual else 1)
     if usual:
         return usual[-1]
     is_pretraining, is_fresh = recipe.task.name in PRETRAINING, recipe.model.base is None

@@ -57,6 +57,11 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
     articles = [{"article": f"It rained on day {n}. Nobody went out. 大家都在家。" * 3, "summary": f"Rain on day {n}."} for n in range(40)]
     lines = [json.dumps(article, ensure_ascii=False) for article in articles]
     (tmp_path / "articles.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    pairs_of = [(f"where is parcel {n}? 在哪？", f"It is on its way: {n}. 在路上。", "I do not know.") for n in range(30)]
+    asked = [json.dumps({"prompt": a, "chosen": b, "rejected": c}, ensure_ascii=False) for a, b, c in pairs_of]
+    (tmp_path / "preferences.jsonl").write_text("\n".join(asked), encoding="utf-8")
+    talks = [{"messages": [{"role": "user", "content": a}, {"role": "assistant", "content": b}]} for a, b, _c in pairs_of]
+    (tmp_path / "talks.jsonl").write_text("\n".join(json.dumps(talk, ensure_ascii=False) for talk in talks), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
     def carry(name: str, *flags: str) -> Path:
@@ -75,7 +80,16 @@ def carry_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carry:
 
 def test_there_are_recipes_for_both_panels_and_both_kinds_of_task() -> None:
     loaded = [recipe.load(path) for path in RECIPES]
-    assert {each.task.name for each in loaded} == {*PRETRAINING, "classification", "tagging", "seq2seq", "answering", "roles"}
+    assert {each.task.name for each in loaded} == {
+        *PRETRAINING,
+        "classification",
+        "tagging",
+        "seq2seq",
+        "answering",
+        "roles",
+        "chat",
+        "preference",
+    }
     assert {"base", "preset"} == {"base" if each.model.base else "preset" for each in loaded}
 
 
@@ -118,6 +132,23 @@ def test_a_recipe_that_writes_runs_for_two_steps(carry_out: Carry, name: str, ba
     folder = carry_out(name, *small)
     shown = capsys.readouterr().out
     assert baseline in shown and (folder / "diptych" / "report.html").exists()
+
+
+@pytest.mark.parametrize(("name", "shown"), [("chat", "chrF"), ("preference", "preference accuracy")])
+def test_a_recipe_that_converses_runs_for_two_steps(carry_out: Carry, name: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import diptych as dt
+
+    start = [
+        "--set",
+        "model.preset=gpt-tiny",
+        "--set",
+        "model.sizes={num_layers: 1, hidden_size: 64}",
+        "--set",
+        "model.tokenizer.vocab_size=400",
+    ]
+    more = ["--set", "task.max_answer=4"] if name == "chat" else []
+    folder = carry_out(name, *start, *more)
+    assert shown in capsys.readouterr().out and isinstance(dt.load(folder).chat("在哪？", 3), str)
 
 
 def test_the_frozen_recipe_moves_the_head_and_nothing_below_it(carry_out: Carry) -> None:

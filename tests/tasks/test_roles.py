@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.api import load
+from diptych.api import evaluate, finetune, guess_task, load
 from diptych.errors import DataError
 from diptych.evaluation.judges import judge_of
 from diptych.evaluation.judges.roles import arguments
@@ -16,7 +16,7 @@ from diptych.ledger import Ledger
 from diptych.model import Model
 from diptych.models.presets import create
 from diptych.tasks import task_of_net
-from diptych.tasks.role_texts import PREDICATE, Frame, RoleRow, read_roles
+from diptych.tasks.role_texts import PREDICATE, RoleRow, read_roles
 from diptych.tasks.roles import Framed, Roles, RolesSettings
 from diptych.tasks.spans import Span
 from diptych.tasks.task import Place
@@ -238,17 +238,66 @@ def test_a_continuation_belongs_to_the_argument_before_it() -> None:
     assert arguments(spans) == {("ARG1", ((0, 2), (5, 6))), ("ARG0", ((3, 4),)), ("C-ARG2", ((7, 8),))}
 
 
-def test_the_dictionary_knows_which_words_stand_before_and_behind() -> None:
-    text, chinese = "I can see it", "我能看见它"
-    frame = Frame(Span(6, 9, PREDICATE), (Span(0, 1, "ARG0"), Span(2, 5, "ARGM-MOD"), Span(10, 12, "ARG1")))
-    wide = Frame(Span(2, 4, PREDICATE), (Span(0, 1, "ARG0"), Span(4, 5, "ARG1")))
-    learnt = [RoleRow((text,), (frame,), "")] * 4 + [RoleRow((chinese,), (wide,), "")] * 4
-    (baseline,) = judge_of("roles").baselines(None, learnt)
-    told = baseline.answers([(text, ((6, 9),)), (chinese, ((2, 4),)), ("it can see I", ((7, 10),))])
-    assert [each.key for each in told[0].frames[0].roles] == [role.key for role in frame.roles]
-    assert [each.key for each in told[1].frames[0].roles] == [role.key for role in wide.roles]
-    assert [role.label for role in told[2].frames[0].roles] == ["ARGM-MOD"]
-    assert [frame.predicate.key for frame in baseline.answers([text])[0].frames] == [frame.predicate.key]
+HEADS = """# newdoc id = a1
+# sent_id = 1
+1	王小明	_	_	NR	_	_	_	_	_	A0
+2	昨天	_	_	NT	_	_	_	_	_	AM-TMP
+3-4	买了	_	_	_	_	_	_	_	_	_
+3	买	_	_	VV	_	_	_	Y	buy.01	_
+4	了	_	_	AS	_	_	_	_	_	_
+5	书	_	_	NN	_	_	_	_	_	A1
+
+# newdoc id = a2
+1	Anna	_	_	NNP	_	_	_	_	_	A0	A0
+2	wants	_	_	VB	_	_	_	Y	want.01	_	_
+3	shoes	_	_	NN	_	_	_	_	_	A1	_
+3.1	now	_	_	RB	_	_	_	_	_	_	_
+4	🙂	_	_	SYM	_	_	_	Y	smile.01	_	_
+
+1	Yes	_	_	UH	_	_	_	_	_
+"""
+
+
+def test_roles_at_head_words_are_stretches_of_one_word(tmp_path: Path) -> None:
+    rows, ledger = props(tmp_path, HEADS, "a.conllu")
+    assert [row.texts[0] for row in rows] == ["王小明昨天买了书", "Anna wants shoes 🙂", "Yes"]
+    assert said(rows[0]) == [("买", [("王小明", "A0"), ("昨天", "AM-TMP"), ("书", "A1")])]
+    assert said(rows[1]) == [("wants", [("Anna", "A0"), ("shoes", "A1")]), ("🙂", [("Anna", "A0")])] and said(rows[2]) == []
+    assert ledger.count("table", "sentences whose roles stand at head words") == 2
+    assert guess_task(str(tmp_path / "a.conllu")) == "roles"
+    grouped = read_roles(str(tmp_path / "a.conllu"), Ledger(), group="newdoc id")
+    assert [row.group for row in grouped] == ["a1", "a2", "a2"]
+    # The columns of CoNLL-2009 say the same four further on.
+    wider = "\n".join(
+        "\t".join([*line.split("\t")[:8], "_", "_", "_", "_", *line.split("\t")[8:]]) if "\t" in line else line
+        for line in HEADS.split("\n")
+    )
+    assert [said(row) for row in props(tmp_path, wider, "b.conll")[0]] == [said(row) for row in rows]
+    (tmp_path / "pos.conllu").write_text("1\tYes\t_\t_\tUH\t_\t_\t_\t_\t_\n", encoding="utf-8")
+    assert guess_task(str(tmp_path / "pos.conllu")) == "tagging"
+    with pytest.raises(DataError, match=r"E180.*document"):
+        read_roles(str(tmp_path / "a.conllu"), Ledger(), group="document")
+
+
+def test_roles_at_head_words_are_learnt_found_and_judged(tmp_path: Path) -> None:
+    sentences = HEADS.strip() + "\n"
+    (tmp_path / "train.conllu").write_text("\n\n".join([sentences.replace("昨天", f"昨{n}天") for n in range(6)]), encoding="utf-8")
+    done = finetune(
+        "bert-tiny",
+        str(tmp_path / "train.conllu"),
+        sizes={"hidden_size": 32, "num_layers": 1, "head_size": 16, "context_length": 48},
+        tokenizer={"kind": "characters", "vocab_size": 200},
+        steps=120,
+        lr=5e-3,
+        precision="float32",
+        predicates="found",
+        duplicates="keep",
+    )
+    (framed,) = done.predict(["王小明昨1天买了书"])
+    assert [frame.predicate.key for frame in framed.frames] == [(6, 7, PREDICATE)]
+    assert [role.key for role in framed.frames[0].roles] == [(0, 3, "A0"), (3, 6, "AM-TMP"), (8, 9, "A1")]
+    scores = evaluate(done, None, str(tmp_path / "train.conllu"))
+    assert scores["role F1"].value > 0.9 and scores["role F1"].has_interval
 
 
 def test_the_targets_of_a_batch_are_tags_of_the_set(rows: list[RoleRow], tokenizer: Tokenizer) -> None:

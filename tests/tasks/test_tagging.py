@@ -9,8 +9,10 @@ import torch
 
 from diptych.errors import DataError
 from diptych.evaluation.judges import judge_of
+from diptych.finetuning import read_parts
 from diptych.ledger import Ledger
 from diptych.models.presets import create
+from diptych.recipe import build
 from diptych.tasks.spans import Span
 from diptych.tasks.tagged_texts import TaggedRow, join_tokens, read_tagged
 from diptych.tasks.tagging import Tagged, Tagging, TaggingSettings
@@ -173,3 +175,31 @@ def test_f1_is_that_of_conlleval_and_the_dictionary_knows_what_it_saw() -> None:
 def test_tokens_are_joined_with_spaces_beside_letters_alone() -> None:
     text, offsets = join_tokens(["我", "用", "Python", "3", "，", "very", "good"])
     assert text == "我用Python 3，very good" and [text[start:stop] for start, stop in offsets][2:4] == ["Python", "3"]
+
+
+def test_what_belongs_together_is_said_by_a_field_or_a_comment(tmp_path: Path) -> None:
+    ledger = Ledger()
+    task = Tagging(TaggingSettings(group="doc"))
+    items = [{"text": "Anna 在这", "spans": [[0, 4, "PER"]], "doc": doc} for doc in ("a", 2, None)]
+    write(tmp_path / "a.jsonl", "\n".join(json.dumps(item) for item in items))
+    assert [row.group for row in task.read(str(tmp_path / "a.jsonl"), ledger)[0]] == ["a", "2", None]
+    tokens = [{"tokens": ["王", "明"], "tags": ["B-PER", "I-PER"], "doc": "z"}]
+    assert task.read(tokens, ledger)[0][0].group == "z"
+    columns = "# doc = 一\nAnna\tB-PER\n\nBob\tB-PER\n\n# doc = two\n# text = x\n李雷\tB-PER\n"
+    write(tmp_path / "a.conll", columns)
+    assert [row.group for row in task.read(str(tmp_path / "a.conll"), ledger)[0]] == ["一", "一", "two"]
+    for source in (str(write(tmp_path / "b.conll", columns.replace("doc", "dog"))), [("Anna", [(0, 4, "PER")])]):
+        with pytest.raises(DataError, match=r"E180.*doc"):
+            task.read(source, ledger)
+    with pytest.raises(DataError, match=r"E133.*doc"):
+        task.read([{"text": "Anna", "spans": []}], ledger)
+    with pytest.raises(DataError, match=r"E180.*doc"):
+        Tagging(TaggingSettings(group="doc", form="words")).read(str(write(tmp_path / "w.txt", "我 爱 你\n")), ledger)
+
+
+def test_a_group_stays_on_one_side_of_the_split() -> None:
+    rows = [{"text": f"Anna {number} 在", "spans": [[0, 4, "PER"]], "doc": number // 5} for number in range(60)]
+    recipe = build({"model": {"preset": "bilstm-tiny"}, "task": {"name": "tagging", "group": "doc"}, "train": {"steps": 1}})
+    parts = read_parts(recipe, rows, Ledger())
+    owners = [{row.group for row in part} for part in (parts.train, parts.dev, parts.test)]
+    assert all(owners) and not (owners[0] & owners[2] or owners[0] & owners[1] or owners[1] & owners[2])

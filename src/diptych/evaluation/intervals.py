@@ -78,10 +78,13 @@ class Counts:
     value: Callable[[np.ndarray], np.ndarray]
     """[..., S] sums -> [...] values."""
 
+    def total(self) -> float:
+        """The value over all examples; NaN where there are none."""
+        return float(self.value(self.rows_NS.sum(0, dtype=float))) if len(self.rows_NS) else math.nan
+
     def score(self, *, seed: int = 0) -> Score:
         """The value over all examples, with its interval."""
-        value = float(self.value(self.rows_NS.sum(0, dtype=float))) if len(self.rows_NS) else math.nan
-        return _score(self.name, value, self.value(_resampled_sums(self.rows_NS, seed)), len(self.rows_NS))
+        return _score(self.name, self.total(), self.value(_resampled_sums(self.rows_NS, seed)), len(self.rows_NS))
 
     def less(self, other: "Counts", *, seed: int = 0) -> Score:
         """This score less another one of the same examples, with the interval of the paired difference."""

@@ -19,6 +19,7 @@ TASKS = {
     "roles": "diptych.tasks.roles:Roles",
     "answering": "diptych.tasks.answering:Answering",
     "chat": "diptych.tasks.chat:Chat",
+    "preference": "diptych.tasks.preference:Preference",
 }
 PRETRAINING = ("causal-lm", "masked-lm", "hybrid-lm", "prefix-lm", "denoising")
 """Tasks that learn from running text; the others learn from tables of examples."""

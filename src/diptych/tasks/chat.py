@@ -84,7 +84,7 @@ class Chat(HeadTask):
         # Each begins as what the model knows of the same kind: the end of a turn as the end of a text, its beginning as that and a word.
         end = tokenizer.eos_id if tokenizer.eos_id is not None else tokenizer.sep_id
         if end is None:
-            raise DataError("E203", missing="end")
+            raise DataError("E203", missing="end", task=self.name)
         pieces = [[end, *tokenizer.encode("assistant")[:1]], [end]]
         new = [piece for piece, name in zip(pieces, CHATML_TOKENS, strict=True) if tokenizer.id(name) is None]
         if new:
@@ -152,10 +152,13 @@ def conversation(said: Any) -> list[dict[str, str]]:
     return [{"role": "user", "content": said}] if isinstance(said, str) else list(said)
 
 
-def supervised(messages: Sequence[Message], tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
+def supervised(messages: Sequence[Message], tokenizer: Tokenizer, *, is_last: bool = False) -> tuple[list[int], list[bool]]:
     """The tokens of a conversation, and which of them are asked for: the assistant's words, and one end for each of its turns.
 
     What the template puts after that end, such as a new line, is not the assistant's to say.
+
+    Args:
+        is_last: ask for the last turn alone.
 
     Raises:
         ModelError E328, E329: see `chat_ids`. DataError E158: the template writes a turn otherwise once others follow it, or ends the
@@ -172,6 +175,8 @@ def supervised(messages: Sequence[Message], tokenizer: Tokenizer) -> tuple[list[
             end = next((place + 1 for place, token in enumerate(part) if token in tokenizer.special_ids), 0)
             if not end:
                 raise DataError("E158", turn=number + 1)
+            if is_last and number != len(messages) - 1:
+                end = 0
         ids += part
         is_asked += [place < end for place in range(len(part))]
     return ids, is_asked

@@ -92,7 +92,7 @@ def _turns(row: Row) -> Iterator[Message]:
         if isinstance(fields.get("system"), str) and fields["system"].strip():
             yield "system", fields["system"]
         for number, turn in enumerate(found):
-            yield _turn(turn, number, row)
+            yield turn_of(turn, number, row)
         return
     lowered = {str(name).strip().lower(): name for name in fields}
     question = next((lowered[name] for name in QUESTIONS if name in lowered), None)
@@ -111,7 +111,12 @@ def _turns(row: Row) -> Iterator[Message]:
     yield "assistant", "" if fields[answer] is None else str(fields[answer])
 
 
-def _turn(turn: Any, number: int, row: Row) -> Message:
+def turn_of(turn: Any, number: int, row: Row) -> Message:
+    """(role, what is said) of one turn in any of the usual spellings; without a role the user begins and the two take turns.
+
+    Raises:
+        DataError E157: it is none.
+    """
     if isinstance(turn, str):
         return ("assistant" if number % 2 else "user"), turn
     if not isinstance(turn, Mapping):

@@ -73,7 +73,7 @@ class Denoising(HeadTask):
     def examples(self, source: TokenShards, tokenizer: Tokenizer, context_length: int, ledger: Ledger) -> NoisyRows:
         end, is_infilling = end_id(tokenizer), self.settings.noise == "infilling"
         if end is None or (is_infilling and tokenizer.mask_id is None):
-            raise DataError("E203", missing="end" if end is None else "mask")
+            raise DataError("E203", missing="end" if end is None else "mask", task="denoising")
         if not is_infilling and not tokenizer.sentinel_ids:
             raise DataError("E209")
         self._tokenizer, self._end_id, self._room = tokenizer, end, context_length - FRAME

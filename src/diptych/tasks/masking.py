@@ -42,7 +42,7 @@ class Masking:
         """
         missing = [name for name in ("mask", "cls", "sep") if getattr(tokenizer, f"{name}_id") is None]
         if missing:
-            raise DataError("E203", missing=", ".join(missing))
+            raise DataError("E203", missing=", ".join(missing), task="masked-lm")
         self.settings = settings
         self._mask_id = tokenizer.mask_id or 0
         self._is_special = np.zeros(tokenizer.vocab_size, dtype=bool)

@@ -70,7 +70,7 @@ class Roles(Tagging):
         return cls(RolesSettings(), net.config.labels)
 
     def read(self, source: Any, ledger: Ledger, found: Mapping[str, str | None] | None = None) -> tuple[list[Any], dict[str, str | None]]:
-        return read_roles(source, ledger), {}
+        return read_roles(source, ledger, group=self.settings.group), {}
 
     def inputs(self, rows: Sequence[RoleRow]) -> list[Any]:
         if self.settings.predicates == "found":

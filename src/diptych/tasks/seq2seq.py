@@ -172,7 +172,7 @@ class Seq2Seq(HeadTask):
     def meet(self, net: Any, tokenizer: Tokenizer) -> Tokenizer:
         self.check(net.config)
         if end_id(tokenizer) is None:
-            raise DataError("E203", missing="end")
+            raise DataError("E203", missing="end", task=self.name)
         self._start_id = net.config.decoder_start_id if net.config.is_encoder_decoder else None
         return tokenizer
 

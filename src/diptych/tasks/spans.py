@@ -16,6 +16,8 @@ from diptych.errors import DataError
 from diptych.text.tokenizer import Tokenizer
 
 OUTSIDE = "O"
+BARE_LABEL = "word"
+"""What is marked by tags without a label, as in word segmentation."""
 _BEGINS, _SINGLE = ("B",), ("S", "U")
 _GOES_ON = ("I", "M", "E", "L")
 JOINER = "\u200d"
@@ -64,14 +66,14 @@ def spans_of_tags(tags: Sequence[str], where: str) -> list[tuple[int, int, str]]
 
 
 def split_tag(tag: str, where: str) -> tuple[str, str]:
-    """("B", "PER") of B-PER, B_PER or PER-B; a bare B, M, E, S or I is of the one label "word"."""
+    """("B", "PER") of B-PER, B_PER or PER-B; a bare B, M, E, S or I is of the one label `BARE_LABEL`."""
     tag = tag.strip()
     if tag in (OUTSIDE, "", "_", "-"):
         return OUTSIDE, ""
     match = re.fullmatch(r"([BIMELSU])[-_](.+)", tag) or re.fullmatch(r"([BIMELSU])", tag)
     if match is None:
         raise DataError("E141", where=where, tag=tag)
-    return match[1], match[2] if match.re.groups == 2 else "word"
+    return match[1], match[2] if match.re.groups == 2 else BARE_LABEL
 
 
 def is_tag(tag: str) -> bool:

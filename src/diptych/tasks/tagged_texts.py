@@ -14,9 +14,11 @@ from typing import Any
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.tasks.spans import Span, is_tag, spans_of_tags
+from diptych.messages import _
+from diptych.tasks.groups import CommentGroup, group_of
+from diptych.tasks.spans import BARE_LABEL, Span, is_tag, spans_of_tags
 from diptych.text.files import Source, find_sources, read_lines
-from diptych.text.tables import read_table
+from diptych.text.tables import is_columnar, read_table
 from diptych.text.words import is_wide
 
 SPAN_NAMES = ("spans", "entities", "labels", "label", "tags", "ents", "标注", "实体")
@@ -55,7 +57,7 @@ class TaggedRow:
 
 
 def read_tagged(
-    source: Any, ledger: Ledger, *, ends: str | None = None, form: str | None = None
+    source: Any, ledger: Ledger, *, ends: str | None = None, form: str | None = None, group: str | None = None
 ) -> tuple[list[TaggedRow], dict[str, str | None]]:
     """The rows of a file, a pattern or a list, and the format that was found.
 
@@ -63,9 +65,10 @@ def read_tagged(
         source: a path; or in Python (text, spans) or (tokens, tags) pairs, or dictionaries as in a JSON file.
         ends: whether the ends of spans in JSON are "exclusive" or "inclusive"; None finds out by looking.
         form: "columns", "words" (segmented text, a sentence a line) or "spans"; None finds out by looking.
+        group: what belongs together: a field of the rows in JSON, or the name in the comments `# NAME = value` of a column file.
 
     Raises:
-        DataError E101, E132, E141 to E144: what is wrong, where.
+        DataError E101, E132, E133, E141 to E144, E180: what is wrong, where.
     """
     rows: list[TaggedRow] = []
     found: dict[str, str | None] = {}
@@ -75,20 +78,22 @@ def read_tagged(
             kind = form or _form(each, ledger)
             found["format"] = kind
             if kind == "spans":
-                more, found["ends"] = _from_json(list(read_table(each.path, ledger)), ledger, ends)
+                more, found["ends"] = _from_json(list(read_table(each.path, ledger)), ledger, ends, group)
             elif kind == "words":
-                more = list(_from_words(each, ledger))
+                more = list(_from_words(each, ledger, group))
             else:
-                more = list(_from_columns(each, ledger))
+                more = list(_from_columns(each, ledger, group))
             rows += more
     else:
-        items = list(source)
+        items = [row.fields for row in read_table(source)] if is_columnar(source) else list(source)
         pairs = [item for item in items if not isinstance(item, Mapping)]
         if len(pairs) == len(items) and items:
+            if group is not None:
+                raise DataError("E180", name=_("the table"), group=group)
             rows = [_from_pair(item, f"row {number}") for number, item in enumerate(items, 1)]
             found["format"] = "pairs"
         else:
-            rows, found["ends"] = _from_json(list(read_table(items, ledger)), ledger, ends)
+            rows, found["ends"] = _from_json(list(read_table(items, ledger)), ledger, ends, group)
             found["format"] = "spans"
     rows = [row for row in rows if row.texts[0].strip()]
     if not rows:
@@ -142,19 +147,21 @@ def _cells(line: str) -> list[str]:
     return line.split("\t") if "\t" in line else line.split()
 
 
-def _from_columns(source: Source, ledger: Ledger) -> Iterator[TaggedRow]:
+def _from_columns(source: Source, ledger: Ledger, group: str | None) -> Iterator[TaggedRow]:
     tokens: list[str] = []
     tags: list[str] = []
     first = 1
     token_at, tag_at = _columns_of(source)
+    owner = CommentGroup(group, source.name)
     for number, line in enumerate([*read_lines(source, ledger), ""], 1):
         line = line.rstrip("\n")
         if not line.strip():
             if tokens:
-                yield _row(tokens, tags, f"{source.name}, line {first}")
+                yield _row(tokens, tags, f"{source.name}, line {first}", owner.now())
             tokens, tags, first = [], [], number + 1
             continue
         if line.startswith("#") and ("=" in line or line.startswith("# ")):
+            owner.see(line)
             continue
         cells = _cells(line)
         if len(cells) <= max(token_at, tag_at):
@@ -181,17 +188,19 @@ def _columns_of(source: Source) -> tuple[int, int]:
     return token_at, (varied or schemes or [width - 1])[0]
 
 
-def _row(tokens: list[str], tags: list[str], where: str) -> TaggedRow:
+def _row(tokens: list[str], tags: list[str], where: str, group: str | None = None) -> TaggedRow:
     text, offsets = join_tokens(tokens)
     if all(is_tag(tag) for tag in tags):
         spans = [Span(offsets[first][0], offsets[last - 1][1], label) for first, last, label in spans_of_tags(tags, where)]
     else:
         spans = [Span(*place, tag) for place, tag in zip(offsets, tags, strict=True)]
-    return TaggedRow((text,), tuple(spans), where)
+    return TaggedRow((text,), tuple(spans), where, group)
 
 
-def _from_words(source: Source, ledger: Ledger) -> Iterator[TaggedRow]:
+def _from_words(source: Source, ledger: Ledger, group: str | None) -> Iterator[TaggedRow]:
     """Segmented text: words with white space between; `word/TAG` gives each a class."""
+    if group is not None:
+        raise DataError("E180", name=source.name, group=group)
     for number, line in enumerate(read_lines(source, ledger), 1):
         words = line.split()
         if not words:
@@ -207,12 +216,12 @@ def _from_words(source: Source, ledger: Ledger) -> Iterator[TaggedRow]:
             for word in plain:
                 offsets.append((start, start + len(word)))
                 start += len(word)
-        labels = [part[2] for part in parts if part] if is_classed else ["word"] * len(plain)
+        labels = [part[2] for part in parts if part] if is_classed else [BARE_LABEL] * len(plain)
         spans = tuple(Span(*place, label) for place, label in zip(offsets, labels, strict=True))
         yield TaggedRow((text,), spans, f"{source.name}, line {number}")
 
 
-def _from_json(rows: Sequence[Any], ledger: Ledger, ends: str | None) -> tuple[list[TaggedRow], str]:
+def _from_json(rows: Sequence[Any], ledger: Ledger, ends: str | None, group: str | None) -> tuple[list[TaggedRow], str]:
     if not rows:
         return [], ends or "exclusive"
     fields = rows[0].fields
@@ -220,16 +229,20 @@ def _from_json(rows: Sequence[Any], ledger: Ledger, ends: str | None) -> tuple[l
     span_name = next((name for name in SPAN_NAMES if name in fields), None)
     if "tokens" in fields and ("tags" in fields or "ner_tags" in fields):
         tags = "tags" if "tags" in fields else "ner_tags"
-        return [_row(list(map(str, row.fields["tokens"])), list(map(str, row.fields[tags])), row.where) for row in rows], "exclusive"
+        return [
+            _row(list(map(str, row.fields["tokens"])), list(map(str, row.fields[tags])), row.where, group_of(row.fields, group, row.where))
+            for row in rows
+        ], "exclusive"
     if text_name is None or span_name is None:
         raise DataError("E144", where=rows[0].where, columns=", ".join(map(str, fields)))
     raw = []
     for row in rows:
         spans = [span_of(item, row.where) for item in row.fields[span_name] or ()]
         raw.append((str(row.fields[text_name] or ""), spans, row.where))
+    owners = [group_of(row.fields, group, row.where) for row in rows]
     chosen = ends or _find_ends(raw)
     found = []
-    for text, spans, where in raw:
+    for (text, spans, where), owner in zip(raw, owners, strict=True):
         shift = 1 if chosen == "inclusive" else 0
         kept = []
         for start, stop, label, said in spans:
@@ -238,7 +251,7 @@ def _from_json(rows: Sequence[Any], ledger: Ledger, ends: str | None) -> tuple[l
                 ledger.add("table", "spans that do not lie where the data says, dropped", where=where)
                 continue
             kept.append(Span(start, stop, label))
-        found.append(TaggedRow((text,), untangled(kept, ledger, where), where))
+        found.append(TaggedRow((text,), untangled(kept, ledger, where), where, owner))
     return found, chosen
 
 

@@ -68,7 +68,7 @@ class Tagging(HeadTask):
         self, source: Any, ledger: Ledger, found: Mapping[str, str | None] | None = None
     ) -> tuple[list[TaggedRow], dict[str, str | None]]:
         ends = (found or {}).get("ends") or self.settings.ends
-        return read_tagged(source, ledger, ends=ends, form=self.settings.form)
+        return read_tagged(source, ledger, ends=ends, form=self.settings.form, group=self.settings.group)
 
     def inputs(self, rows: Sequence[TaggedRow]) -> list[str]:
         return [row.texts[0] for row in rows]

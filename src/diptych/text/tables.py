@@ -51,16 +51,23 @@ def read_table(source: Any, ledger: Ledger | None = None, encoding: str | None =
     elif isinstance(source, list) and source and all(isinstance(item, Path) for item in source):
         for path in source:
             yield from read_table(path, ledger, encoding)
-    elif hasattr(source, "to_dict") and hasattr(source, "columns"):
+    elif _is_frame(source):
         frame: Any = source
         filled = frame.astype(object).where(frame.notna(), None)
         for number, fields in enumerate(filled.to_dict(orient="records"), 1):
             yield _row(_("row {number}").format(number=number), {str(key): value for key, value in fields.items()}, ledger)
     elif hasattr(source, "__iter__") and not isinstance(source, Mapping | bytes):
+        names = _class_names(source)
         for number, item in enumerate(source, 1):
+            item = _with_names(item, names) if names else item
             yield row_of(item, _("row {number}").format(number=number), ledger)
     else:
         raise DataError("E107", kind=type(source).__name__)
+
+
+def is_columnar(source: Any) -> bool:
+    """Whether `source` is a table in memory with named columns: a data frame, or a Hugging Face dataset."""
+    return _is_frame(source) or (hasattr(source, "column_names") and hasattr(source, "features"))
 
 
 def rows_of(source: Source, ledger: Ledger, encoding: str | None = None) -> Iterator[Row]:
@@ -229,6 +236,35 @@ def _parquet_rows(source: Source) -> Iterator[Row]:
                 yield Row(_("{name}, row {number}").format(name=source.name, number=number), fields)
     except (ArrowException, *UNREADABLE) as error:
         raise DataError("E110", path=source.name, problem=error) from None
+
+
+def _is_frame(source: Any) -> bool:
+    return hasattr(source, "to_dict") and hasattr(source, "columns")
+
+
+def _class_names(source: Any) -> dict[str, Sequence[str]]:
+    """What the numbers in a Hugging Face dataset's columns of classes, or of lists of classes, stand for."""
+    features = getattr(source, "features", None)
+    names = {}
+    for column, feature in features.items() if isinstance(features, Mapping) else ():
+        found = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+        if isinstance(found, list | tuple):
+            names[str(column)] = found
+    return names
+
+
+def _with_names(item: Any, names: Mapping[str, Sequence[str]]) -> Any:
+    if not isinstance(item, Mapping):
+        return item
+
+    def named(value: Any, known: Sequence[str]) -> Any:
+        if isinstance(value, list | tuple):
+            return [named(each, known) for each in value]
+        # A class that is not known is -1 there.
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return (known[value] if 0 <= value < len(known) else None) if is_number else value
+
+    return {column: named(value, names[column]) if column in names else value for column, value in item.items()}
 
 
 def _row(where: str, fields: Mapping[str, Any], ledger: Ledger) -> Row:

@@ -7,6 +7,7 @@ Span = tuple[int, int]
 
 _WIDE = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[A-Za-z\u00c0-\u024f]+(?:['’-][A-Za-z\u00c0-\u024f]+)*|\d+(?:[.,]\d+)*|[{_WIDE}]+|[^\W\d_{_WIDE}]+")
+_ATOM = re.compile(rf"[^\W\d_{_WIDE}]+|\d+|\S")
 _END = re.compile(r"(?:[。！？!?…]+|(?<!\d)\.(?!\w)|\.(?=\s|$)|\n)[\"'”’」』）)\]]*")
 _SHORT_FORMS = ("mr", "mrs", "ms", "dr", "prof", "st", "e.g", "i.e", "etc", "vs", "cf", "fig", "no", "jr", "sr", "inc", "ltd")
 
@@ -20,6 +21,11 @@ def words(text: str) -> list[Span]:
         else:
             spans.append(match.span())
     return spans
+
+
+def atoms(text: str) -> list[Span]:
+    """(start, end) of the parts that nothing is smaller than: a run of letters or of digits, a Chinese character, any other sign."""
+    return [match.span() for match in _ATOM.finditer(text)]
 
 
 def word_list(text: str) -> list[str]:

@@ -12,6 +12,7 @@ JUDGES = {
     "roles": "diptych.evaluation.judges.roles:RolesJudge",
     "answering": "diptych.evaluation.judges.answering:AnsweringJudge",
     "chat": "diptych.evaluation.judges.chat:ChatJudge",
+    "preference": "diptych.evaluation.judges.preference:PreferenceJudge",
 }
 
 

@@ -1,28 +1,22 @@
-"""Semantic roles: F1 over arguments as srl-eval.pl counts (CoNLL-2005), beside a dictionary of what plays which role.
+"""Semantic roles: F1 over arguments as srl-eval.pl counts (CoNLL-2005), beside counts of words and places.
 
 An argument is right where its role and all its words are. Parts that go on (C-ARG1) belong to the argument before them, and
 the predicate itself does not count.
 """
 
-import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from diptych.evaluation.baselines.roles import RoleCounts
 from diptych.evaluation.evaluate import Comparison
 from diptych.evaluation.intervals import Counts
-from diptych.evaluation.judges.tagging import Dictionary, TaggingJudge, set_counts
+from diptych.evaluation.judges.tagging import TaggingJudge, set_counts
 from diptych.messages import _, mark
 from diptych.tasks.role_texts import PREDICATE, Frame, RoleRow
 from diptych.tasks.roles import Framed
 from diptych.tasks.spans import Span
-from diptych.tasks.tagged_texts import TaggedRow
 
 Argument = tuple[str, tuple[tuple[int, int], ...]]
-FEW = 3
-"""A stretch that was marked less often says nothing of the next sentence."""
-NUM_FRAMES = 3000
-"""Predicates that the dictionary learns from: it knows the frequent words after these."""
 
 
 def arguments(roles: Iterable[Span]) -> set[Argument]:
@@ -38,39 +32,6 @@ def arguments(roles: Iterable[Span]) -> set[Argument]:
     return {(label, tuple(parts)) for label, parts in found}
 
 
-class RoleDictionary:
-    """Marks what was marked most of the times it occurred, before a predicate and behind one, by two dictionaries."""
-
-    name = Dictionary.name
-
-    def __init__(self, rows: Sequence[RoleRow]) -> None:
-        start = time.perf_counter()
-        frames = [(row, frame) for row in rows for frame in row.frames][:NUM_FRAMES]
-        before = [(row.texts[0][: f.predicate.start], f.roles, 0) for row, f in frames]
-        behind = [(row.texts[0][f.predicate.stop :], f.roles, f.predicate.stop) for row, f in frames]
-        self._before, self._behind = _dictionary(before), _dictionary(behind)
-        few = rows[: max(1, NUM_FRAMES // 3)]
-        self._predicates = _dictionary([(row.texts[0], tuple(frame.predicate for frame in row.frames), 0) for row in few])
-        self.seconds = time.perf_counter() - start
-        self.size_bytes = sum(each.size_bytes for each in (self._before, self._behind, self._predicates))
-
-    def answers(self, inputs: Sequence[Any]) -> list[Framed]:
-        found = []
-        for item in inputs:
-            if isinstance(item, str):
-                text, places = item, [(span.start, span.stop) for span in self._predicates.answers([item])[0].spans]
-            else:
-                text, places = item
-            found.append(Framed(text, tuple(self._frame(text, *place) for place in places)))
-        return found
-
-    def _frame(self, text: str, start: int, stop: int) -> Frame:
-        before = self._before.answers([text[:start]])[0].spans
-        behind = self._behind.answers([text[stop:]])[0].spans
-        moved = (Span(span.start + stop, span.stop + stop, span.label) for span in behind)
-        return Frame(Span(start, stop, PREDICATE), (*before, *moved))
-
-
 class RolesJudge(TaggingJudge):
     def counts(self, task: Any, rows: Sequence[RoleRow], answers: Sequence[Framed]) -> list[Counts]:  # type: ignore[override]
         counts = set_counts(mark("role F1"), [_arguments(row.frames) for row in rows], [_arguments(answer.frames) for answer in answers])
@@ -84,7 +45,7 @@ class RolesJudge(TaggingJudge):
         return str(answer)
 
     def baselines(self, task: Any, rows: Sequence[RoleRow]) -> Iterable[Any]:  # type: ignore[override]
-        yield RoleDictionary(rows)
+        yield RoleCounts(rows)
 
     def show(self, task: Any, rows: Sequence[RoleRow], answers: Sequence[Framed], comparison: Comparison) -> None:  # type: ignore[override]
         wrong = []
@@ -108,18 +69,3 @@ class RolesJudge(TaggingJudge):
 
 def _arguments(frames: Sequence[Frame]) -> set[tuple[Any, ...]]:
     return {(frame.predicate.start, frame.predicate.stop, *each) for frame in frames for each in arguments(frame.roles)}
-
-
-def _dictionary(parts: Sequence[tuple[str, Sequence[Span], int]]) -> Dictionary:
-    """A dictionary of parts of texts, with the roles that lie in them and were marked more than a few times.
-
-    Args:
-        parts: (the part, roles of the whole text, where in it the part begins).
-    """
-    rows = []
-    for text, roles, shift in parts:
-        moved = [Span(role.start - shift, role.stop - shift, role.label) for role in roles]
-        rows.append((text, [span for span in moved if span.start >= 0 and span.stop <= len(text)]))
-    counts = Counter(text[span.start : span.stop] for text, spans in rows for span in spans)
-    kept = [(text, [span for span in spans if counts[text[span.start : span.stop]] >= FEW]) for text, spans in rows]
-    return Dictionary([TaggedRow((text,), tuple(spans), "") for text, spans in kept])

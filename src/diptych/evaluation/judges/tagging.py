@@ -1,49 +1,16 @@
 """Marked stretches: F1 over stretches that agree in place and label (as conlleval counts), beside a dictionary of those seen."""
 
-import re
-import time
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from diptych.evaluation.baselines.tagging import Dictionary
 from diptych.evaluation.evaluate import Comparison
 from diptych.evaluation.intervals import Counts, Scores, f1_of
 from diptych.messages import _, mark
-from diptych.tasks.spans import Span
 from diptych.tasks.tagged_texts import TaggedRow
 from diptych.tasks.tagging import Tagged
-
-
-class Dictionary:
-    """Marks what was marked most of the times it occurred in training, the longest first."""
-
-    name = mark("dictionary")
-
-    def __init__(self, rows: Sequence[TaggedRow]) -> None:
-        start = time.perf_counter()
-        marked: dict[str, Counter[str]] = defaultdict(Counter)
-        for row in rows:
-            for span in row.spans:
-                marked[row.texts[0][span.start : span.stop]][span.label] += 1
-        text = "\n".join(row.texts[0] for row in rows)
-        self._labels = {}
-        for word, labels in marked.items():
-            label, count = labels.most_common(1)[0]
-            if 2 * count > text.count(word):
-                self._labels[word] = label
-        longest_first = sorted(self._labels, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(_whole, longest_first))) if longest_first else None
-        self.seconds = time.perf_counter() - start
-        self.size_bytes = sum(len(word.encode()) + len(label.encode()) for word, label in self._labels.items())
-
-    def answers(self, inputs: Sequence[str]) -> list[Tagged]:
-        found = []
-        for text in inputs:
-            matches = self._pattern.finditer(text) if self._pattern else ()
-            found.append(Tagged(text, tuple(Span(each.start(), each.end(), self._labels[each.group()]) for each in matches)))
-        return found
 
 
 class TaggingJudge:
@@ -95,10 +62,3 @@ def set_counts(name: str, gold: Sequence[set[Any]], found: Sequence[set[Any]]) -
 
 def _share(sums: np.ndarray) -> np.ndarray:
     return np.divide(sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:-1]), where=sums[..., 1] > 0)
-
-
-def _whole(word: str) -> str:
-    """A pattern for the word that does not match within a longer one of the Latin alphabet."""
-    left = r"(?<![A-Za-z0-9])" if word[0].isascii() and word[0].isalnum() else ""
-    right = r"(?![A-Za-z0-9])" if word[-1].isascii() and word[-1].isalnum() else ""
-    return left + re.escape(word) + right

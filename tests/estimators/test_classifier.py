@@ -1,5 +1,6 @@
 """TextClassifier under scikit-learn's own tools."""
 
+import pickle
 import warnings
 from pathlib import Path
 
@@ -40,6 +41,69 @@ def test_it_fits_predicts_and_scores(classifier: dt.TextClassifier) -> None:
     assert (classifier.classes_[chances.argmax(1)] == predicted).all()
     assert log_loss(LABELS, chances, labels=classifier.classes_) < 0.5
     assert any("Nothing was held out" in caveat for caveat in classifier.caveats_)
+
+
+def test_pairs_and_tables_are_read_as_well(classifier: dt.TextClassifier, tmp_path: Path) -> None:
+    table = pd.DataFrame({"number": range(len(TEXTS)), "review": TEXTS, "stars": [5 if label == "good" else 1 for label in LABELS]})
+    fitted = clone(classifier).set_params(settings={"steps": 20, "text": "review", "label": "stars"}).fit(table)
+    assert fitted.classes_.tolist() == [1, 5] and fitted.score(table) > 0.9
+    assert (fitted.predict(table) == fitted.predict(TEXTS)).all() and (fitted.predict(table[["review"]]) == fitted.predict(TEXTS)).all()
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_parquet(tmp_path / "a.parquet")
+    table.to_json(tmp_path / "a.jsonl", orient="records", lines=True, force_ascii=False)
+    expected = fitted.predict_proba(TEXTS[:4])
+    for name in ("a.csv", "a.parquet", "a.jsonl"):
+        again = clone(fitted).fit(str(tmp_path / name))
+        assert np.array_equal(again.predict_proba(TEXTS[:4]), expected), name
+        assert again.predict(tmp_path / name).astype(int).tolist() == fitted.predict(TEXTS).tolist()
+    with pytest.raises(dt.DiptychError, match=r"E103.*review"):
+        fitted.predict(table[["number", "stars", "stars"]])
+    paired = pd.DataFrame({"a": TEXTS, "b": TEXTS[::-1]})
+    both = clone(classifier).fit(paired, LABELS)
+    assert np.array_equal(both.predict_proba(paired), both.predict_proba(list(zip(TEXTS, TEXTS[::-1], strict=True))))
+
+
+class Features(dict):
+    """What a Hugging Face dataset says of its columns."""
+
+
+class ClassLabel:
+    names = ("bad", "好")
+
+
+class HubDataset:
+    """As much of `datasets.Dataset` as is asked for: rows as dictionaries, and what the numbers of a class stand for."""
+
+    def __init__(self, rows: list[dict]) -> None:
+        self.rows, self.column_names, self.features = rows, list(rows[0]), Features(text=object(), label=ClassLabel())
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+def test_a_hugging_face_dataset_gives_its_classes_by_name(classifier: dt.TextClassifier) -> None:
+    rows = [{"text": text, "label": int(label == "good")} for text, label in zip(TEXTS, LABELS, strict=True)]
+    fitted = classifier.fit(HubDataset(rows))
+    assert fitted.classes_.tolist() == ["bad", "好"] and fitted.score(HubDataset(rows)) > 0.9
+
+
+def test_what_is_saved_is_the_same_again(classifier: dt.TextClassifier, tmp_path: Path) -> None:
+    classifier.fit(TEXTS, np.array([int(label == "good") for label in LABELS]))
+    classifier.save(tmp_path / "kept")
+    again = dt.TextClassifier.load(tmp_path / "kept")
+    assert again.get_params() == classifier.get_params() and again.classes_.dtype == classifier.classes_.dtype
+    assert np.array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    assert np.array_equal(again.predict(TEXTS), classifier.predict(TEXTS))
+    assert [each.label for each in dt.load(tmp_path / "kept").predict(TEXTS[:1])] == [str(classifier.predict(TEXTS[:1])[0])]
+    assert np.array_equal(pickle.loads(pickle.dumps(classifier)).predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    with pytest.raises(dt.DiptychError, match=r"E621.*classification.*Tagger"):
+        dt.Tagger.load(tmp_path / "kept")
+    (tmp_path / "kept" / "diptych" / "estimator.json").write_text('{"params": {"bse": 1}}')
+    with pytest.raises(dt.DiptychError, match="E622"):
+        dt.TextClassifier.load(tmp_path / "kept")
+    with pytest.raises(dt.DiptychError, match="E620"):
+        classifier.set_params(settings={"steps": object()}).save(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(
@@ -137,3 +201,5 @@ def test_what_cannot_be_fitted_is_said(base: str, tmp_path: Path) -> None:
         dt.TextClassifier(str(tmp_path / "nothing")).fit(["a", "b"], [0, 1])
     with pytest.raises(dt.DiptychError, match=r"E402.*stepz"):
         dt.TextClassifier(base, settings={"stepz": 1}).fit(["a", "b"], [0, 1])
+    with pytest.raises(dt.DiptychError, match="E623"):
+        dt.TextClassifier(base).fit(["a", "b"], [["x"], ["x", "y"]])
