@@ -30,6 +30,8 @@ _HOMES = {
     "pull": "hub",
     "search": "searching",
     "ask": "searching",
+    "recommend": "searching",
+    "rescore": "rescoring",
     "convert": "formats.pickles",
     "Model": "model",
     "Corpus": "text.corpus",
@@ -67,7 +69,8 @@ if TYPE_CHECKING:
     from diptych.model import Model
     from diptych.planning import plan
     from diptych.recipe import Recipe
-    from diptych.searching import ask, search
+    from diptych.rescoring import rescore
+    from diptych.searching import ask, recommend, search
     from diptych.sweeping import sweep
     from diptych.text.corpus import Corpus
     from diptych.text.tokenizer import Tokenizer

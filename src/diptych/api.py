@@ -307,7 +307,7 @@ def _task_for(config: ModelConfig) -> str:
 def _score_examples(model: Model, name: str, data: Any, ledger: Ledger, settings: dict[str, Any]) -> Scores:
     task, rows, answers, examples = answered(model, name, data, ledger, settings)
     scores = judge_of(name).scores(task, rows, answers)
-    if task.heads == ("lm",):
+    if task.heads == ("lm",) and task.watched == "lm":
         measured = measure(model.net, task, examples)
         score = ratio_score(task.titles["lm"], measured.totals["lm"], measured.counts["lm"])
         scores[score.name] = score

@@ -713,6 +713,26 @@ CATALOGUE: dict[str, Message] = {
         mark("The fresh weights of {base} say nothing of texts, and texts alone do not teach which mean the same."),
         mark('Start from a model that has learnt, such as "minilm", or fit on pairs of texts that belong together.'),
     ),
+    "E626": Message(
+        mark("{where} holds no list of hypotheses: {found}."),
+        mark('Give {{"hypotheses": [{{"text": …, "score": …}}, …], "reference": …}} on each line, the score a natural logarithm.'),
+    ),
+    "E627": Message(
+        mark("No list has a reference, so that no weight can be chosen."),
+        mark("Give lists with references (--dev dev.jsonl), or the weight itself (--weight 0.5)."),
+    ),
+    "E628": Message(
+        mark('There is no item "{item}".'),
+        mark("Name an item by what stands in the column of identities, or by its number, counted from 1. {hint}"),
+    ),
+    "E629": Message(
+        mark("{path} holds no choices of items: {problem}."),
+        mark("Give columns for the user, the item and, to be judged, the time: user,item,time."),
+    ),
+    "E630": Message(
+        mark("There is nothing to recommend from: no item was named, and of the user {user} no choice is known."),
+        mark("Name items (--like ID), or a table of choices and a user who is in it (--choices choices.csv --user NAME)."),
+    ),
     # E7xx: evaluation and reports
     "E701": Message(
         mark("There is no report in {path}."),

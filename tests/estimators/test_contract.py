@@ -26,7 +26,6 @@ HOLD = {
     "check_parameters_default_constructible",
     "check_get_params_invariance",
     "check_set_params",
-    "check_positive_only_tag_during_fit",
 }
 """Checks of scikit-learn's that are run as they are. Those of the two that follow a fit hand over a table of numbers only where an
 estimator says that it takes one."""
@@ -77,6 +76,7 @@ CANNOT = {
     ),
     **dict.fromkeys(("check_estimator_sparse_tag", "check_estimator_sparse_array", "check_estimator_sparse_matrix"), SPARSE),
     "check_estimators_dtypes": "It fits numbers of several types; a text has one.",
+    "check_positive_only_tag_during_fit": "It fits negative numbers, to see whether they are refused.",
     "check_complex_data": "It wants complex numbers refused; a number among texts is read as its digits, and counted.",
     "check_dtype_object": "It fits objects that are numbers.",
     "check_estimators_empty_data_messages": "It wants a ValueError for an empty table; without a text E132 is raised.",

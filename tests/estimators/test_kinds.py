@@ -21,8 +21,8 @@ import diptych as dt
 SIZES = {"hidden_size": 32, "num_layers": 1, "head_size": 16, "context_length": 48}
 SMALL: dict[str, Any] = {"sizes": SIZES, "tokenizer": {"kind": "characters", "vocab_size": 300}, "precision": "float32"}
 NAMES = ["Anna", "Bob", "王明", "李雷"]
-SAID = [f"{name} {word} {number}" for number in range(5) for name in NAMES for word in ("here", "在家🙂")]
-SPANS = [[(0, len(name), "PER")] for _number in range(5) for name in NAMES for _word in range(2)]
+SAID = [f"{name} {word} {number}" for number in range(3) for name in NAMES for word in ("here", "在家🙂")]
+SPANS = [[(0, len(name), "PER")] for _number in range(3) for name in NAMES for _word in range(2)]
 ASKED = [(f"who {number}?", f"{name} is number {number}. 还有别人。") for number in range(5) for name in NAMES]
 FOUND = [name for _number in range(5) for name in NAMES]
 PAIRS = [
@@ -32,7 +32,7 @@ PAIRS = [
 
 def tagger(**settings: Any) -> dt.Tagger:
     sizes = {"hidden_size": 32, "context_length": 48}
-    return dt.Tagger("bilstm-tiny", lr=2e-2, settings={**SMALL, "sizes": sizes, "steps": 60, **settings})
+    return dt.Tagger("bilstm-tiny", lr=2e-2, settings={**SMALL, "sizes": sizes, "steps": 40, **settings})
 
 
 def answerer() -> dt.QuestionAnswerer:
@@ -165,7 +165,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_an_embedder_stands_before_what_scikit_learn_has(reader: str, tmp_path: Path) -> None:
-    labels = [text.endswith(tuple("01")) for text in SAID]
+    labels = [text.endswith("1") for text in SAID]
     made = dt.Embedder(reader)
     with pytest.raises(NotFittedError):
         made.transform(SAID)

@@ -72,5 +72,5 @@ class Tagger(Estimator):
 
 def _are_classes(answers: Sequence[Any]) -> bool:
     """Whether each token has a class of its own, as a part of speech, and no tag of a scheme."""
-    tags = [tag for each in answers for tag in each if isinstance(tag, str)]
+    tags = [tag for each in answers if isinstance(each, list | tuple) for tag in each if isinstance(tag, str)]
     return any(not is_tag(tag) for tag in tags)

@@ -305,6 +305,8 @@ def _from_pair(item: Any, where: str) -> TaggedRow:
         first, second = item
     except (TypeError, ValueError):
         raise DataError("E145", where=where, item=repr(item)[:60]) from None
+    if isinstance(second, str) or not hasattr(second, "__iter__"):
+        raise DataError("E145", where=where, item=repr(second)[:60])
     if isinstance(first, str):
         spans = [each if isinstance(each, Span) else Span(*span_of(each, where)[:3]) for each in second]
         for span in spans:
