@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,7 @@ def lowest_step(lists: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], *, l
     for fixed, slope, errors in lists:
         envelope = upper_envelope(fixed, slope)
         total += int(errors[envelope[0][1]])
-        changes += [(x, int(errors[now_best] - errors[was])) for (_x, was), (x, now_best) in zip(envelope, envelope[1:], strict=False)]
+        changes += [(x, int(errors[now_best] - errors[was])) for (_x, was), (x, now_best) in pairwise(envelope)]
     changes.sort()
     edges = [-math.inf, *(x for x, _change in changes), math.inf]
     counts = np.cumsum([total, *(change for _x, change in changes)])
