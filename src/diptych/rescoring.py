@@ -227,8 +227,8 @@ def lowest_step(lists: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], *, l
     changes.sort()
     edges = [-math.inf, *(x for x, _change in changes), math.inf]
     counts = np.cumsum([total, *(change for _x, change in changes)])
-    here = next((number for number in range(len(counts)) if edges[number] <= now < edges[number + 1]), 0)
-    best, value = int(counts[here]), now
+    # Asked, and not read off the stairs: `now` may lie on an edge.
+    best, value = sum(int(errors[int(np.argmax(fixed + now * slope))]) for fixed, slope, errors in lists), now
     for number, count in enumerate(counts.tolist()):
         low, high = max(edges[number], least), edges[number + 1]
         if count < best and high > low:

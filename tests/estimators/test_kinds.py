@@ -32,7 +32,7 @@ PAIRS = [
 
 def tagger(**settings: Any) -> dt.Tagger:
     sizes = {"hidden_size": 32, "context_length": 48}
-    return dt.Tagger("bilstm-tiny", lr=2e-2, settings={**SMALL, "sizes": sizes, "steps": 40, **settings})
+    return dt.Tagger("bilstm-tiny", lr=2e-2, settings={**SMALL, "sizes": sizes, "steps": 80, **settings})
 
 
 def answerer() -> dt.QuestionAnswerer:
@@ -40,7 +40,7 @@ def answerer() -> dt.QuestionAnswerer:
 
 
 def translator(**settings: Any) -> dt.Translator:
-    return dt.Translator("transformer-tiny", lr=1e-2, settings={**SMALL, "steps": 100, "beams": 1, **settings})
+    return dt.Translator("transformer-tiny", lr=1e-2, settings={**SMALL, "steps": 180, "beams": 1, **settings})
 
 
 def talker() -> dt.ChatModel:

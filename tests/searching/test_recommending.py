@@ -81,7 +81,9 @@ def test_a_reader_of_one_kind_is_found_more_of_it_than_by_what_all_choose(model:
 
 
 def test_tables_are_read_and_what_is_missing_is_said(model: str, tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text("编号,标题\r\nx1,红楼梦里的故事\r\nx2,\r\nx3,西游记里的故事\r\n", encoding="gb18030")
+    (tmp_path / "items.csv").write_text(
+        "编号,标题\r\nx1,红楼梦里的故事，说的是贾宝玉和林黛玉\r\nx2,\r\nx3,西游记里的故事，说的是孙悟空\r\n", encoding="gb18030"
+    )
     ledger = Ledger()
     items = read_items(str(tmp_path / "items.csv"), ledger, text="标题")
     assert items.ids == ["x1", "x3"] and ledger.count("items", "items without a text, left out") == 1

@@ -64,7 +64,7 @@ def plain_log_probabilities(net: Any, tokenizer: Tokenizer, row: PreferenceRow) 
             head, _mark, tail = piece.partition("<|im_end|>")
             ids += [start, *tokenizer.encode(head), *([end, *tokenizer.encode(tail)] if _mark else [])]
         said = [*tokenizer.encode(answer), end]
-        log_TV = torch.log_softmax(net.logits([[*ids, *said]])[0].float(), dim=-1)
+        log_TV = torch.log_softmax(net.logits(torch.tensor([[*ids, *said]]))[0].float(), dim=-1)
         found.append(sum(log_TV[len(ids) + at - 1, token] for at, token in enumerate(said)))
     return torch.stack(found)
 

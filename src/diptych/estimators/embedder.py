@@ -34,8 +34,9 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         Raises:
             UsageError E625: fresh weights, and texts alone, of which nothing can be learnt.
         """
-        if self._are_pairs(X):
-            super().fit(X)
+        source = as_source(X)
+        if _are_pairs(source):
+            super().fit(source)
         elif str(self.base) in list_presets():
             raise UsageError("E625", base=self.base)
         else:
@@ -62,13 +63,11 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     def _examples(self, X: list[Any], y: list[Any]) -> list[Any]:
         return [(*each, grade) if isinstance(each, list | tuple) else (each, grade) for each, grade in zip(X, y, strict=True)]
 
-    def _are_pairs(self, X: Any) -> bool:
-        """Whether X says which texts belong together: rows of more than one column, or a file of such."""
-        source = as_source(X)
-        if isinstance(source, str):
-            return True
-        return any(len(row.fields) > 1 for row in read_table(source[:1]))
-
     def _recall(self, facts: Any, model: Any) -> None:
         super()._recall(facts, model)
         self._n_features_out = model.embed(["a"]).shape[1]
+
+
+def _are_pairs(source: Any) -> bool:
+    """Whether a table says which texts belong together: rows of more than one column, or a file of such."""
+    return isinstance(source, str) or any(len(row.fields) > 1 for row in read_table(source[:1]))
