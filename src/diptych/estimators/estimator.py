@@ -188,7 +188,8 @@ class Estimator(BaseEstimator):
 
     def _fitted(self) -> Model:
         if not hasattr(self, "model_"):
-            raise NotFitted("E612", name=type(self).__name__)
+            error = UsageError("E612", name=type(self).__name__)
+            raise NotFitted(error.code, **error.values)
         return self.model_
 
 
