@@ -19,8 +19,9 @@ FEW = 200
 FOLDS = 5
 MOST_TRAINED, MOST_ASKED = 20_000, 2_000
 """Of more rows than these so many are drawn; 2,000 answers tell accuracies apart that lie two points from each other."""
-MOST_OF_GROUP = 300
-"""Of each group so many are asked about, so that it has an interval worth reading."""
+MOST_OF_GROUP, FEWEST_TRAINED = 300, 2_000
+"""Where groups are left out: so many of each are asked about, enough for an interval worth reading, and so many are learnt from each time,
+since it is done as often as there are groups."""
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
 
 
@@ -57,11 +58,12 @@ def trials_of(rows: Sequence[LabelledRow], test: Sequence[LabelledRow], seed: in
     else:
         rest, held = (list(rows), list(test)) if test else split_rows(rows, TEST_SHARE, seed, "test")
         trials = _folds(rows, seed) if not held or (len(rows) < FEW and not test) else [_trial("", rest, held, seed)]
+    most_trained = max(FEWEST_TRAINED, 2 * MOST_TRAINED // len(trials)) if by_group else MOST_TRAINED
     most = max(MOST_OF_GROUP, MOST_ASKED // len(trials)) if by_group else MOST_ASKED
     limited = [
         Trial(
             each.name,
-            in_proportion(each.train, MOST_TRAINED, seed, "trained"),
+            in_proportion(each.train, most_trained, seed, "trained"),
             each.dev,
             in_proportion(each.test, most, seed, "asked"),
         )
