@@ -128,7 +128,8 @@ class Frozen:
         if new:
             start = time.perf_counter()
             self._known.update(zip(new, self._vectors(new), strict=True))
-            self._seconds_per_text = (time.perf_counter() - start) / len(new)
+            if len(new) >= TIMED or not self._seconds_per_text:  # a few alone take longer each than many together
+                self._seconds_per_text = (time.perf_counter() - start) / len(new)
         return np.stack([self._known[row.texts] for row in rows])
 
     def _vectors(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
