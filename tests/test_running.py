@@ -5,7 +5,7 @@ import pytest
 from diptych.config import to_yaml
 from diptych.errors import RecipeError
 from diptych.models.presets import create
-from diptych.recipe import build
+from diptych.recipe import build, load
 from diptych.running import resolve
 from diptych.training.workspace import Workspace
 
@@ -63,3 +63,30 @@ def test_a_recipe_of_a_run_that_was_written_over_is_refused(net, begun):
     with pytest.raises(RecipeError) as caught:
         resolve(recipe_of(out), net, resume=True)
     assert caught.value.code == "E403" and "recipe.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "task", "train"),
+    [
+        ("E421", "causal-lm", {"batch_ramp": {"start": 0.5}}),
+        ("E421", "causal-lm", {"batch_ramp": {"start": 0.5}, "hours": 1}),
+        ("E422", "prefix-lm", {"steps": 9, "length_ramp": [{"length": 8, "until": 0.5}]}),
+        ("E423", "causal-lm", {"steps": 9, "length_ramp": [{"length": 32, "until": 0.5}]}),
+    ],
+    ids=str,
+)
+def test_ramps_that_cannot_be_are_refused(code, task, train, net):
+    recipe = build({"model": {"preset": "gpt-tiny"}, "task": {"name": task}, "train": train})
+    with pytest.raises(RecipeError) as caught:
+        resolve(recipe, net)
+    assert caught.value.code == code
+
+
+def test_hours_are_kept_as_minutes(net):
+    assert resolve(recipe_of("x", hours=1.5), net).train.minutes == 90
+    again = load(None, ["train.hours=2"], resolve(recipe_of("x", steps=7), net).to_dict())
+    assert (again.train.minutes, again.train.steps, again.train.hours) == (120, None, None)
+    for wrong in ({"hours": 2, "minutes": 3.0}, {"hours": 0}, {"hours": "two"}):
+        with pytest.raises(RecipeError) as caught:
+            recipe_of("x", **wrong)
+        assert caught.value.code == "E403"

@@ -12,7 +12,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.compress.export import FORMATS, export_gguf
-from diptych.config import named, nearest, read_yaml
+from diptych.config import AUTO, named, nearest, read_yaml
 from diptych.distilling import TOLD, distilled_parts, is_service, prompts_of, write_texts
 from diptych.errors import RecipeError, TrainingError, UsageError
 from diptych.evaluation.evaluate import score_language
@@ -74,7 +74,7 @@ def pretrain(base: str | Path, text: Any, *, task: str | None = None, verbose: b
     How it went, and what cannot be said of the result, is in `pretrained`, an attribute of the model.
 
     Args:
-        base: a preset ("gpt-mini") or a model folder.
+        base: a preset ("gpt-mini"; "auto" for the size that suits text, minutes and machine) or a model folder.
         text: files, folders, patterns, strings or a `Corpus`.
         task: "causal-lm", "masked-lm", "hybrid-lm", "prefix-lm" or "denoising"; guessed from the base.
         settings: budget (`minutes`, `steps`, `epochs`, `tokens`), `out`, `lr` and so on; a dictionary for a part of the
@@ -257,6 +257,8 @@ def guess_task(data: Any) -> str | None:
 def panel_task(base: str | Path) -> str:
     """The pretraining task that suits a base: next words for a decoder, masked words for an encoder, both for a hybrid, damaged
     texts for the two together."""
+    if base == AUTO:
+        return "causal-lm"
     if str(base) in presets.list_presets():
         return _task_for(presets.preset_config(str(base)))
     return _task_for(load_model(base).config)

@@ -8,6 +8,7 @@ YAML and `--set` to a checked object; what a task adds lies beside the task, and
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -29,6 +30,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
+AUTO = "auto"
+"""The preset that stands for a size to be chosen; see `diptych.choosing`."""
+
+
 class TokenizerSettings(Settings):
     """The tokenizer that is trained when a model starts anew."""
 
@@ -44,6 +49,7 @@ class ModelSettings(Settings):
     """What computes: fresh weights from a preset, or a folder to start from."""
 
     preset: str | None = None
+    """A size by its name, or auto: the size, vocabulary, step and learning rate that suit text, minutes and machine."""
     base: str | None = None
     """A model folder (ours or any Hugging Face folder of a known family) or the name of an installed model."""
     layers: int | None = Field(default=None, ge=1)
@@ -82,17 +88,37 @@ class CleaningSettings(Settings):
     dedup: Literal["none", "exact", "near"] = "exact"
 
 
-BUDGETS = ("steps", "epochs", "tokens", "minutes", "words")
+BUDGETS = ("steps", "epochs", "tokens", "minutes", "hours", "words")
 """How long to train; a recipe names one."""
 
 
+class LengthStage(Settings):
+    """A stage in which texts are shown in pieces."""
+
+    length: int = Field(ge=2)
+    """Tokens of the longest piece."""
+    until: float = Field(gt=0, lt=1)
+    """The share of the budget at which the stage ends."""
+
+
+class BatchRamp(Settings):
+    """A batch that grows in a straight line."""
+
+    start: float = Field(default=0.25, gt=0, lt=1)
+    """The share of `batch_size` that the first step shows."""
+    until: float = Field(default=1.0, gt=0, le=1)
+    """The share of the steps after which it is whole."""
+
+
 class TrainSettings(Settings):
-    """How it is learnt. One budget: steps, epochs, tokens, minutes or words."""
+    """How it is learnt. One budget: steps, epochs, tokens, minutes (or hours) or words."""
 
     steps: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0)
     tokens: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
+    hours: float | None = Field(default=None, gt=0)
+    """Kept as minutes."""
     words: int | None = Field(default=None, ge=1)
     """Pretraining alone: so many words of the text, counted as `diptych corpus stats` does (BabyLM's budgets)."""
     seed: int = 0
@@ -101,9 +127,15 @@ class TrainSettings(Settings):
     micro_batch_tokens: int = Field(default=8192, ge=1)
     """Tokens that go through the model at once; a step is cut into as many pieces as this needs. Without dropout it changes
     the gradient in its last bits only; dropout is drawn per piece."""
-    optimizer: Literal["adamw", "muon"] | None = None
-    """muon makes the updates of the body's matrices orthogonal and leaves the rest to AdamW. None is muon where pretraining starts
-    with fresh weights, and adamw for weights that have learnt before."""
+    batch_ramp: BatchRamp | None = None
+    """Begin with smaller batches: early gradients agree so well that few examples tell what many would. Not for minutes."""
+    length_ramp: list[LengthStage] = []
+    """causal-lm only: show texts in short pieces at first, `[{length: 128, until: 0.7}, {length: 256, until: 0.9}]`, which is
+    cheaper; after the last stage they are as long as the context."""
+    optimizer: Literal["adamw", "muon", "lamb"] | None = None
+    """muon makes the updates of the body's matrices orthogonal and leaves the rest to AdamW; lamb makes each weight's update as long
+    as the weight asks, for large batches. None is muon where pretraining starts with fresh weights, and adamw for weights that
+    have learnt before."""
     lr: float | None = Field(default=None, gt=0)
     """The peak learning rate; None is filled in from the optimizer, the model's width and the task."""
     schedule: Literal["wsd", "cosine", "linear", "constant"] = "wsd"
@@ -143,6 +175,9 @@ class TrainSettings(Settings):
         data["regime"] = [each for each in regimes if each != "plain"] if isinstance(regimes, list) else regimes
         if isinstance(data.get("betas"), list):
             data["betas"] = tuple(data["betas"])
+        hours = data.get("hours")
+        if isinstance(hours, int | float) and not isinstance(hours, bool) and hours > 0 and data.get("minutes") is None:
+            data |= {"hours": None, "minutes": 60.0 * hours}
         return data
 
     @model_validator(mode="after")
@@ -150,6 +185,13 @@ class TrainSettings(Settings):
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(_("give one budget, not {budgets}").format(budgets=" + ".join(given)))
+        return self
+
+    @model_validator(mode="after")
+    def _growing_lengths(self) -> "TrainSettings":
+        stages = [(stage.until, stage.length) for stage in self.length_ramp]
+        if any(earlier[0] >= later[0] or earlier[1] >= later[1] for earlier, later in pairwise(stages)):
+            raise ValueError(_("each stage of length_ramp ends later and is longer than the one before"))
         return self
 
 
@@ -161,6 +203,9 @@ class RunSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     sharding: Literal["none", "full"] = "none"
     """Under torchrun: whether each rank holds the whole model, or its share of weights, gradients and moments (FSDP)."""
+    compile: Literal["never", "auto", "always"] = "never"
+    """Let torch compile the layers' dense parts. auto tries it for some steps beforehand and compiles where that pays within the
+    budget; what was found is remembered."""
     recompute: bool = False
     """Make the insides of each layer again in the backward pass, which holds those of one layer at a time and takes a third longer."""
     threads: int | None = Field(default=None, ge=1)

@@ -531,6 +531,26 @@ CATALOGUE: dict[str, Message] = {
         mark("There is nothing to plan."),
         mark("Name a recipe, a preset or a model folder, or a text with --text and --hours."),
     ),
+    "E419": Message(
+        mark("preset: auto chooses a size by the time there is, and this recipe says {budget}."),
+        mark("Say train.minutes or train.hours, or name a preset."),
+    ),
+    "E420": Message(
+        mark("preset: auto does not know which size suits the task {task}."),
+        mark("It knows {known}; for another task name a preset or a base."),
+    ),
+    "E421": Message(
+        mark("A batch cannot grow over a budget in minutes: how many steps that will be is not known."),
+        mark("Give the budget in steps, epochs or tokens, or leave train.batch_ramp out."),
+    ),
+    "E422": Message(
+        mark("The task {task} cannot show its texts in shorter pieces."),
+        mark("Leave train.length_ramp out; it is for causal-lm."),
+    ),
+    "E423": Message(
+        mark("A stage of train.length_ramp has pieces of {length} tokens, and the context has {context}."),
+        mark("Leave out the stages that are not shorter than the context."),
+    ),
     # E5xx: training
     "E501": Message(
         mark("There is nothing to train on: after cleaning, no text is left."),

@@ -41,7 +41,7 @@ from diptych.running import (
 )
 from diptych.tasks import task_class
 from diptych.tasks.tables import digest, drop_duplicates, split_rows
-from diptych.text.tokenizer import Tokenizer
+from diptych.text.tokenizer import Tokenizer, usual_kind
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
 from diptych.training.ranks import here
@@ -199,7 +199,7 @@ def _make_tokenizer(recipe: Recipe, parts: Parts, task: Any, ledger: Ledger) -> 
     if settings.folder:
         return Tokenizer.load(settings.folder)
     panel = task.panel_of(preset_config(str(recipe.model.preset)))
-    kind = settings.kind or ("wordpiece" if panel == "masked" else "bpe")
+    kind = settings.kind or usual_kind(panel)
     texts = sample_of(task.vocabulary(parts.train))
     return Tokenizer.train(texts, kind, settings.vocab_size, panel=panel, lowercase=settings.lowercase, ledger=ledger)
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from diptych import runtime
+from diptych.choosing import choose
+from diptych.config import AUTO
 from diptych.errors import DataError, RecipeError, TrainingError
 from diptych.evaluation.baselines.kneser_ney import NAME as NGRAM
 from diptych.evaluation.baselines.kneser_ney import ngram_scores
@@ -52,11 +54,12 @@ from diptych.text.dedup import deduplicate
 from diptych.text.extension import extend
 from diptych.text.mixing import mixed
 from diptych.text.shards import TokenShards, cached_shards
-from diptych.text.tokenizer import Tokenizer
+from diptych.text.tokenizer import Tokenizer, usual_kind
 from diptych.text.words import word_list
 from diptych.training.loop import Outcome, Plan, train
 from diptych.training.order import Order
 from diptych.training.progress import Journal, Listener, Several, display, read_events
+from diptych.training.ramps import Batches
 from diptych.training.ranks import here
 from diptych.training.workspace import Workspace, kept_tokenizer
 
@@ -118,6 +121,8 @@ def pretrain_recipe(
     ledger = Ledger()
     show.tell({"kind": "stage", "text": _("reading the text")})
     training, _held = corpus.split(recipe.task.held_out)
+    if recipe.model.preset == AUTO:
+        recipe = ranks.first_makes(partial(_chosen, recipe, training, show, resume=resume), Recipe.to_dict, build)
 
     def first_tokenizer() -> Tokenizer:
         kept = kept_tokenizer(recipe.run.out) if begun.resume and recipe.run.out else None
@@ -154,6 +159,14 @@ def pretrain_recipe(
             show.close()
 
 
+def _chosen(recipe: Recipe, training: View, show: Listener, *, resume: bool) -> Recipe:
+    """The recipe with a size of its own, told why."""
+    choice = choose(recipe, tidy(training, recipe, Ledger()), resume=resume)
+    if choice.reason:
+        show.tell({"kind": "stage", "text": choice.reason})
+    return choice.recipe
+
+
 def open_corpus(recipe: Recipe, source: Any = None) -> Corpus:
     """The text of a recipe, or the one that was handed over."""
     if isinstance(source, Corpus):
@@ -172,7 +185,7 @@ def make_tokenizer(recipe: Recipe, training: View, panel: str, ledger: Ledger) -
     settings = recipe.model.tokenizer
     if settings.folder:
         return Tokenizer.load(settings.folder)
-    kind = settings.kind or ("wordpiece" if panel == "masked" else "bpe")
+    kind = settings.kind or usual_kind(panel)
     texts = (document.text for document in tidy(training, recipe, Ledger()))
     size = int(recipe.model.sizes.get("vocab_size") or settings.vocab_size)
     return Tokenizer.train(sample_of(texts), kind, size, panel=panel, lowercase=settings.lowercase, ledger=ledger)  # type: ignore[arg-type]
@@ -344,7 +357,7 @@ def _in_words(plan: Plan, recipe: Recipe, tokens: Tokens, model: Model, workspac
 def _begin_head(net: Any, task: Any, examples: Any, shards: TokenShards, recipe: Recipe) -> int:
     """Give a new language head a start in closed form, from what the body says of the text; from how many places."""
     found: list[tuple[Tensor, Tensor]] = []
-    order = Order(len(examples), 8, recipe.train.seed, limit=len(examples))
+    order = Order(len(examples), Batches(8), recipe.train.seed, limit=len(examples))
     step = 0
     while sum(len(gold_M) for _hidden, gold_M in found) < HEAD_PLACES and (places := order.places(step)):
         for group in by_tokens(examples, places, recipe.train.micro_batch_tokens):

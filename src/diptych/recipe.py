@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diptych.config import BUDGETS, ModelSettings, RunSettings, Settings, TrainSettings, apply_sets, named, nearest, parse, read_yaml
+from diptych.config import AUTO, BUDGETS, ModelSettings, RunSettings, Settings, TrainSettings, apply_sets, named, nearest, parse, read_yaml
 from diptych.errors import RecipeError
 from diptych.messages import _
 from diptych.models.presets import list_presets
@@ -20,6 +20,9 @@ ALTERNATIVES = (("model", ("preset", "base")), ("train", BUDGETS))
 """Settings of which a recipe has one: whoever says another of them over a recipe means it instead."""
 SWITCHES = ("resume", "overwrite")
 """Keyword arguments that are no part of a recipe: what to do with what lies in `out` already."""
+
+AUTO_TASKS = ("causal-lm", "masked-lm")
+"""Tasks for which it was measured what sizes make of a budget."""
 
 
 class Recipe(Settings):
@@ -39,7 +42,7 @@ def build(data: Mapping[str, Any], *, where: str | None = None) -> Recipe:
     """Check a mapping of the four parts.
 
     Raises:
-        RecipeError E402, E403, E405, E406, E407: what is wrong, where, and the nearest known name.
+        RecipeError E402, E403, E405, E406, E407, E419, E420: what is wrong, where, and the nearest known name.
     """
     where = where or _("the command line")
     for part in data:
@@ -59,7 +62,22 @@ def build(data: Mapping[str, Any], *, where: str | None = None) -> Recipe:
         parts[part] = parse(kind, data.get(part) or {}, where=f"{where}: {part}")
     checked = [regimes.settings_of(each, where=where) for each in parts["train"].regime]
     parts["train"] = parts["train"].model_copy(update={"regime": named([each.model_dump() for each in checked])})
-    return Recipe.model_construct(**parts)
+    recipe = Recipe.model_construct(**parts)
+    if recipe.model.preset == AUTO:
+        _check_auto(recipe)
+    return recipe
+
+
+def _check_auto(recipe: Recipe) -> None:
+    """
+    Raises:
+        RecipeError E419: the size cannot be chosen by this budget. E420: nor for this task.
+    """
+    budgets = [name for name in BUDGETS if name != "minutes" and getattr(recipe.train, name) is not None]
+    if budgets:
+        raise RecipeError("E419", budget=f"train.{budgets[0]}")
+    if recipe.task.name not in AUTO_TASKS:
+        raise RecipeError("E420", task=recipe.task.name, known=", ".join(AUTO_TASKS))
 
 
 def load(file: str | Path | None, sets: list[str] | tuple[str, ...] = (), base: Mapping[str, Any] | None = None) -> Recipe:
@@ -85,7 +103,7 @@ def from_keywords(base: str | Path, task: str, settings: Mapping[str, Any], **fi
     Raises:
         RecipeError E402: no part knows the name. What `build` raises.
     """
-    start = "preset" if str(base) in list_presets() else "base"
+    start = "preset" if str(base) in (AUTO, *list_presets()) else "base"
     parts: dict[str, dict[str, Any]] = {"model": {start: str(base)}, "task": {"name": task, **files}, "train": {}, "run": {}}
     task_fields = task_class(task).Settings.model_fields
     train_fields, run_fields = TrainSettings.model_fields, RunSettings.model_fields

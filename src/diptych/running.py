@@ -10,6 +10,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.config import BUDGETS, TrainSettings, parse
+from diptych.errors import RecipeError
 from diptych.formats.adapter_folder import hang, read_adapter
 from diptych.formats.folder import read_model
 from diptych.formats.gguf import read_gguf
@@ -30,8 +31,12 @@ from diptych.training.ranks import Ranks, join
 from diptych.training.regimes import Regime, Surroundings, compose, settings_of
 from diptych.training.workspace import Workspace, check_free, kept_recipe
 
+PRETRAINING_MINUTES = 10.0
+"""How long a pretraining takes where the recipe names no budget."""
 PRETRAINING_TOKENS = 2048
 """Tokens of a pretraining step where the recipe names no batch."""
+LAMB_LR = 7e-3
+"""Each weight moves by so much of its own length: GPT-BERT's 40-million model took 7e-3, with steps of 16,384 tokens (BabyLM 2025)."""
 SAMPLE_CHARS = 20_000_000
 """So much text is enough to learn a tokenizer from."""
 
@@ -118,19 +123,22 @@ def resolve(recipe: Recipe, net: Any, *, resume: bool = False) -> Recipe:
 
     A fresh network takes large steps, smaller ones the wider it is, and half as large where it norms after the sum; one
     that has learnt before takes small ones. On one machine many small steps learn more in an hour than few large ones.
+
+    Raises:
+        RecipeError E421: a batch that grows, over a budget in minutes. E422, E423: no texts can be shown in such pieces.
     """
     train, name = recipe.train, recipe.task.name
     is_pretraining = name in PRETRAINING
     filled: dict[str, Any] = {}
     if not any(getattr(train, name) for name in BUDGETS):
-        filled |= {"minutes": 10.0} if is_pretraining else {"epochs": 3.0}
+        filled |= {"minutes": PRETRAINING_MINUTES} if is_pretraining else {"epochs": 3.0}
     if train.batch_size is None:
         rows = max(1, round(PRETRAINING_TOKENS / net.config.context_length))
         filled["batch_size"] = rows if is_pretraining else getattr(task_class(name), "usual_batch", 16)
     optimizer = train.optimizer or ("muon" if is_pretraining and recipe.model.base is None else "adamw")
     filled["optimizer"] = optimizer
     if train.lr is None:
-        filled["lr"] = float(f"{_usual_lr(recipe, net.config, optimizer):.2g}")
+        filled["lr"] = float(f"{usual_lr(recipe, net.config, optimizer):.2g}")
     if train.evaluations is None:
         filled["evaluations"] = 10 if is_pretraining else 4
     if train.patience is None and not is_pretraining:
@@ -147,10 +155,21 @@ def resolve(recipe: Recipe, net: Any, *, resume: bool = False) -> Recipe:
         blank = [name for name in filled if getattr(train, name) is None]
         filled |= {name: value for name in blank if (value := getattr(before, name)) is not None}
     precision = runtime.best_precision() if run.precision == "auto" else run.precision
+    _check_ramps(train.model_copy(update=filled), name, net.config.context_length)
     return recipe.model_copy(update={"train": train.model_copy(update=filled), "run": run.model_copy(update={"precision": precision})})
 
 
-def _usual_lr(recipe: Recipe, shape: Any, optimizer: str) -> float:
+def _check_ramps(train: TrainSettings, task: str, context: int) -> None:
+    if train.batch_ramp is not None and train.minutes is not None:
+        raise RecipeError("E421")
+    if train.length_ramp and not task_class(task).bears_pieces:
+        raise RecipeError("E422", task=task)
+    for stage in train.length_ramp:
+        if stage.length >= context:
+            raise RecipeError("E423", length=stage.length, context=context)
+
+
+def usual_lr(recipe: Recipe, shape: Any, optimizer: str) -> float:
     """A peak learning rate that does no harm.
 
     Muon's steps are as long as AdamW's, but nowhere too long, so that fresh weights bear larger ones.
@@ -163,6 +182,8 @@ def _usual_lr(recipe: Recipe, shape: Any, optimizer: str) -> float:
         return usual[-1]
     is_pretraining, is_fresh = recipe.task.name in PRETRAINING, recipe.model.base is None
     if is_pretraining and is_fresh:
+        if optimizer == "lamb":
+            return LAMB_LR
         pre_norm_lr, post_norm_lr = (6e-3, 3e-3) if optimizer == "muon" else (1.5e-3, 7e-4)
         return (pre_norm_lr if shape.norm_place == "pre" else post_norm_lr) * (256 / shape.hidden_size) ** 0.5
     if is_pretraining:
@@ -198,6 +219,7 @@ def training_plan(recipe: Recipe, workspace: Workspace | None) -> Plan:
         eval_tokens=run.eval_tokens,
         log_steps=run.log_steps,
         sharding=run.sharding,
+        compile=run.compile,
     )
 
 

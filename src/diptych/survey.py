@@ -13,7 +13,8 @@ from diptych.tasks.tables import LABEL_NAMES, Columns, choose_columns
 from diptych.text.corpus import Corpus
 from diptych.text.files import find_sources
 from diptych.text.tables import rows_of
-from diptych.text.tokenizer import Tokenizer
+from diptych.text.tokenizer import Panel, Tokenizer
+from diptych.text.vocabulary import Kind
 from diptych.text.words import language_of
 
 SAMPLE_CHARS = 1_000_000
@@ -68,14 +69,15 @@ def look_at(paths: Sequence[Path], *, column: str | None = None, vocab_size: int
         if room > 0:
             sample.append(document.text[:room])
             room -= len(sample[-1])
-    return TextFacts(documents, characters, round(characters * _tokens_per_character(sample, vocab_size)), dict(languages), columns, labels)
+    return TextFacts(documents, characters, round(characters * tokens_per_character(sample, vocab_size)), dict(languages), columns, labels)
 
 
-def _tokens_per_character(sample: list[str], vocab_size: int) -> float:
+def tokens_per_character(sample: list[str], vocab_size: int, *, kind: Kind = "bpe", panel: Panel = "causal") -> float:
+    """How many tokens a character of such a text takes with a tokenizer of this size that learns from it."""
     length = sum(map(len, sample))
     if not any(text.strip() for text in sample):
         return 0.0
-    tokenizer = Tokenizer.train(sample, "bpe", vocab_size, panel="causal", ledger=Ledger())
+    tokenizer = Tokenizer.train(sample, kind, vocab_size, panel=panel, ledger=Ledger())
     return sum(len(tokenizer.encode(text)) for text in sample) / length
 
 

@@ -10,6 +10,7 @@ from diptych.models.packed import Packed
 from diptych.tasks.measure import by_tokens, measure
 from diptych.tasks.task import Place
 from diptych.training.order import Order
+from diptych.training.ramps import Batches
 from diptych.training.regimes import Plain, compose
 
 TASKS = [
@@ -143,7 +144,7 @@ def test_whole_runs_in_windows_of_any_size_end_alike(name, run, setting):
 
 def test_a_step_is_cut_into_windows_by_its_tokens(setting):
     made = setting("classification")
-    places = Order(len(made.examples), 8, 0).places(0)
+    places = Order(len(made.examples), Batches(8), 0).places(0)
     groups = list(by_tokens(made.examples, places, TrainSettings(micro_batch_tokens=40).micro_batch_tokens))
     assert len(groups) > 2
     assert [place for group in groups for place in group] == places

@@ -18,6 +18,7 @@ from diptych.training import checkpoint, loop
 from diptych.training.checkpoint import checkpoints, load_checkpoint, weights
 from diptych.training.loop import Plan, train
 from diptych.training.order import Order
+from diptych.training.ramps import Batches
 from diptych.training.regimes import Plain
 
 
@@ -113,7 +114,7 @@ def test_the_loss_of_a_window_is_the_sum_over_its_sums(run, monkeypatch):
     assert window["step"] == len(single) > 2
     made = run("masked-lm", epochs=1.0, batch_size=2)
     counts = {"lm": [], "nsp": []}
-    order = Order(len(made.made.examples), 2, 0, len(made.made.examples))
+    order = Order(len(made.made.examples), Batches(2), 0, len(made.made.examples))
     for step in range(len(single)):
         for name, count in made.made.task.collate(made.made.examples, order.places(step)).counts().items():
             counts[name].append(count)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from diptych.config import TrainSettings
 from diptych.training.order import Order
+from diptych.training.ramps import Batches
 from diptych.training.schedules import Budget
 
 
@@ -18,7 +19,7 @@ def walk(order, steps):
 @settings(max_examples=60, deadline=None)
 @given(count=st.integers(1, 60), batch=st.integers(1, 80), seed=st.integers(0, 9))
 def test_every_example_is_shown_exactly_once_per_epoch(count, batch, seed):
-    places = walk(Order(count, batch, seed), -(-3 * count // batch))[: 3 * count]
+    places = walk(Order(count, Batches(batch), seed), -(-3 * count // batch))[: 3 * count]
     assert [place.epoch for place in places] == [0] * count + [1] * count + [2] * count
     for epoch in range(3):
         assert sorted(place.index for place in places if place.epoch == epoch) == list(range(count))
@@ -26,7 +27,7 @@ def test_every_example_is_shown_exactly_once_per_epoch(count, batch, seed):
 
 
 def test_the_order_is_another_in_each_epoch_and_for_each_seed():
-    orders = {tuple(place.index for place in Order(40, 40, seed).places(epoch)) for seed in range(3) for epoch in range(3)}
+    orders = {tuple(place.index for place in Order(40, Batches(40), seed).places(epoch)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
 
 
@@ -35,16 +36,16 @@ def test_the_order_is_another_in_each_epoch_and_for_each_seed():
 def test_the_sequence_does_not_depend_on_the_size_of_the_batches(count, batch, other):
     """So a batch that reaches over the end of an epoch takes the end of one and the beginning of the next."""
     total = 2 * count
-    one, two = (walk(Order(count, size, 3), -(-total // size))[:total] for size in (batch, other))
+    one, two = (walk(Order(count, Batches(size), 3), -(-total // size))[:total] for size in (batch, other))
     assert one == two
 
 
 def test_a_step_is_known_without_those_before_it():
-    assert Order(30, 7, 1).places(11) == walk(Order(30, 7, 1), 12)[77:]
+    assert Order(30, Batches(7), 1).places(11) == walk(Order(30, Batches(7), 1), 12)[77:]
 
 
 def test_how_much_is_spent_changes_no_place_and_no_chance():
-    order = Order(30, 7, 1)
+    order = Order(30, Batches(7), 1)
     early, late = order.places(2, 0.1), order.places(2, 0.9)
     assert {place.spent for place in early} == {0.1} and {place.spent for place in order.places(2)} == {1.0}
     for one, other in zip(early, late, strict=True):
@@ -54,8 +55,8 @@ def test_how_much_is_spent_changes_no_place_and_no_chance():
 
 @pytest.mark.parametrize(("epochs", "count", "batch"), [(1, 10, 3), (2.5, 10, 4), (0.3, 10, 2), (1.5, 7, 7), (3, 1, 5), (0.01, 10, 4)])
 def test_epochs_show_so_many_examples_with_a_partial_last_step(epochs, count, batch):
-    budget = Budget.of(TrainSettings(epochs=epochs), count, batch)
-    order = Order(count, batch, 0, budget.examples)
+    budget = Budget.of(TrainSettings(epochs=epochs), count, Batches(batch))
+    order = Order(count, Batches(batch), 0, budget.examples)
     places = walk(order, budget.steps)
     expected = max(1, round(epochs * count))
     assert len(places) == expected
@@ -67,7 +68,7 @@ def test_epochs_show_so_many_examples_with_a_partial_last_step(epochs, count, ba
 @settings(max_examples=60, deadline=None)
 @given(epochs=st.floats(0.01, 3), count=st.integers(1, 50), batch=st.integers(1, 20))
 def test_no_step_of_a_budget_in_epochs_is_empty(epochs, count, batch):
-    budget = Budget.of(TrainSettings(epochs=epochs), count, batch)
-    order = Order(count, batch, 0, budget.examples)
+    budget = Budget.of(TrainSettings(epochs=epochs), count, Batches(batch))
+    order = Order(count, Batches(batch), 0, budget.examples)
     assert all(order.places(step) for step in range(budget.steps))
     assert not order.places(budget.steps)

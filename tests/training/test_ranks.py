@@ -121,6 +121,12 @@ def test_muon_makes_whole_matrices_orthogonal_though_each_rank_holds_a_share(sha
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
+def test_lamb_measures_whole_matrices_and_a_batch_grows_for_all_ranks(sharding, both):
+    ramp = {"start": 0.3, "until": 0.8}
+    both("causal-lm", sharding=sharding, steps=8, batch_size=6, optimizer="lamb", batch_ramp=ramp)
+
+
+@pytest.mark.parametrize("sharding", SHARDINGS)
 def test_each_rank_keeps_the_mean_of_what_it_holds(sharding, both):
     both("causal-lm", sharding=sharding, steps=8, batch_size=4, ema=0.8, evaluations=2)
 

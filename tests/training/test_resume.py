@@ -25,6 +25,9 @@ CONDITIONS = {
     "cosine": {"steps": 9, "schedule": "cosine"},
     "with cautious decay": {"steps": 9, "dropout": 0.1, "cautious_decay": True},
     "with Muon": {"steps": 9, "dropout": 0.1, "optimizer": "muon"},
+    "with LAMB": {"steps": 9, "dropout": 0.1, "optimizer": "lamb"},
+    "with a batch that grows": {"steps": 9, "dropout": 0.1, "batch_size": 6, "batch_ramp": {"start": 0.2, "until": 0.7}},
+    "with a batch that grows, in epochs": {"epochs": 2.3, "batch_size": 5, "batch_ramp": {"start": 0.3}},
 }
 
 
@@ -55,6 +58,17 @@ def test_other_objectives_are_resumed_as_exactly(name, run, heard, killed, same_
     assert resumed.listener.of("resumed")
     same_bits(undisturbed.net, resumed.net)
     assert resumed.outcome.held_out == undisturbed.outcome.held_out
+
+
+def test_texts_that_grow_go_on_where_they_were(run, heard, killed, same_bits, tmp_path):
+    settings = {"steps": 9, "dropout": 0.1, "length_ramp": [{"length": 4, "until": 0.4}, {"length": 9, "until": 0.7}]}
+    undisturbed = run("causal-lm", folder=tmp_path / "undisturbed", **settings)
+    with pytest.raises(killed):
+        run("causal-lm", folder=tmp_path / "killed", listener=heard(3), **settings)
+    resumed = run("causal-lm", folder=tmp_path / "killed", resume=True, **settings)
+    assert resumed.listener.of("resumed")
+    same_bits(undisturbed.net, resumed.net)
+    assert run("causal-lm", **{**settings, "length_ramp": []}).outcome.loss != undisturbed.outcome.loss
 
 
 @pytest.mark.parametrize("budget", [{"steps": 9}, {"tokens": 500}, {"epochs": 1.6}], ids=str)

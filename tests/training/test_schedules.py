@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from diptych.config import TrainSettings, parse
 from diptych.errors import RecipeError
+from diptych.training.ramps import Batches
 from diptych.training.schedules import Budget, lr_scale
 
 
@@ -63,13 +64,13 @@ def test_extremes_of_the_settings_are_harmless(schedule):
     ],
 )
 def test_a_budget_is_spent_in_its_own_unit(given_budget, progress, share):
-    budget = Budget.of(TrainSettings(**given_budget), num_examples=100, batch_size=4)
+    budget = Budget.of(TrainSettings(**given_budget), count=100, batches=Batches(4))
     assert budget.spent(*progress) == pytest.approx(share)
 
 
 def test_the_last_step_of_an_epoch_may_be_a_partial_one():
-    assert Budget.of(TrainSettings(epochs=2), num_examples=10, batch_size=4).steps == 5
-    assert Budget.of(TrainSettings(epochs=0.001), num_examples=10, batch_size=4).steps == 1
+    assert Budget.of(TrainSettings(epochs=2), count=10, batches=Batches(4)).steps == 5
+    assert Budget.of(TrainSettings(epochs=0.001), count=10, batches=Batches(4)).steps == 1
 
 
 def test_two_budgets_are_refused():

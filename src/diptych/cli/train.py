@@ -17,7 +17,9 @@ RECIPES = (".yaml", ".yml")
 Source = Annotated[str | None, typer.Argument(help="A recipe (.yaml), or the text or table itself.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: part.name=value. May be given often.")]
 Out = Annotated[str | None, typer.Option(help="The folder to write the model to.")]
-Base = Annotated[str | None, typer.Option(help="A preset (gpt-mini), a model folder or an installed model (minilm).")]
+Base = Annotated[
+    str | None, typer.Option("--base", "--preset", help="A preset (gpt-mini, auto), a model folder or an installed model (minilm).")
+]
 Minutes = Annotated[float | None, typer.Option(help="Train for so many minutes.")]
 Epochs = Annotated[float | None, typer.Option(help="Train for so many passes over the data.")]
 Steps = Annotated[int | None, typer.Option(help="Train for so many steps.")]
@@ -208,14 +210,14 @@ def _carry_out(
     as_json: bool,
 ) -> None:
     from diptych import api, recipe, runtime
-    from diptych.config import named
+    from diptych.config import AUTO, named
     from diptych.models.presets import list_presets
     from diptych.training.progress import display
 
     file = source if _is_recipe(source) else None
     over = list(sets or [])
     if base is not None:
-        kinds = ("preset", "base") if base in list_presets() else ("base", "preset")
+        kinds = ("preset", "base") if base in (AUTO, *list_presets()) else ("base", "preset")
         parts["model"] = dict(zip(kinds, (base, None), strict=True))
     budget = {"minutes": minutes, "epochs": epochs, "steps": steps}
     # Flags are said after the recipe, so they win over it; `--set` is said last.

@@ -33,6 +33,7 @@ class CausalLM(HeadTask):
     heads = ("lm",)
     example = "gpt-mini"
     whole_text = "lm"
+    bears_pieces = True
 
     def separator(self, tokenizer: Tokenizer) -> int | None:
         """The token that stands between documents: the end of one is the beginning of the next."""

@@ -35,6 +35,8 @@ class HeadTask:
     example: ClassVar[str] = ""
     """A preset that fits, where not every one does."""
     needs_words: bool = False
+    bears_pieces: ClassVar[bool] = False
+    """Whether a text may be shown in pieces that do not see each other: each place is asked by itself, from what is before it."""
     titles: Mapping[str, str] = {}
     whole_text: str | None = None
     panel: ClassVar[Panel]

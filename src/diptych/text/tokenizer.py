@@ -299,6 +299,11 @@ class Tokenizer:
         return None if name is None else self.backend.token_to_id(name)
 
 
+def usual_kind(panel: str) -> Kind:
+    """The kind of tokenizer that a panel learns where none is named: byte-level BPE to write, WordPiece to understand."""
+    return "wordpiece" if panel == "masked" else "bpe"
+
+
 def _frame(backend: tokenizers.Tokenizer) -> Any:
     pair = [(name, backend.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     return processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=pair)

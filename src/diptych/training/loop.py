@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,10 +28,13 @@ from diptych.tasks.measure import by_tokens, measure
 from diptych.tasks.task import Batch, Examples, Place, Task
 from diptych.training.averaging import WeightMean
 from diptych.training.checkpoint import optimizer_tensors, restore_optimizer, restore_weights, weights
+from diptych.training.compiling import let_go as let_go_of_programs
+from diptych.training.compiling import settle, without
 from diptych.training.keeping import keeper
 from diptych.training.optimizers import build_optimizer
 from diptych.training.order import Order
 from diptych.training.progress import Listener, Several
+from diptych.training.ramps import Batches, in_pieces, longest_piece
 from diptych.training.ranks import as_lost_rank, here
 from diptych.training.regimes import Regime
 from diptych.training.regimes.regime import StepResult
@@ -49,6 +53,8 @@ class Plan:
     batch_size: int
     lr: float
     precision: str = "float32"
+    compile: str = "never"
+    """Whether torch.compile may be used: "always", or "auto" where it pays."""
     sharding: str = "none"
     """Of several ranks: "full" leaves each of them a share of the weights alone."""
     checkpoints: Path | None = None
@@ -125,6 +131,7 @@ def train(
         run = _Run(net, task, examples, held_out, regime, plan, listener or Several([]))
         if resume:
             run.resume()
+        run.settle_compiling()
         with _Interrupt() as interrupt:
             outcome = run.go(interrupt)
         return regime.finish(run.finished()), outcome
@@ -150,10 +157,12 @@ class _Run:
         self.keeper = keeper(plan.checkpoints, self.ranks) if plan.checkpoints else None
         self.optimizer = build_optimizer(self.net, plan.train, plan.lr, plan.precision)
         self.mean = None if plan.train.ema is None else WeightMean(self.net, plan.train.ema)
-        self.budget = Budget.of(plan.train, len(examples), plan.batch_size)
-        self.order = Order(len(examples), plan.batch_size, plan.train.seed, self.budget.examples)
+        batches = Batches.of(plan.train, examples, plan.batch_size)
+        self.budget = Budget.of(plan.train, len(examples), batches)
+        self.order = Order(len(examples), batches, plan.train.seed, self.budget.examples)
         self.has_dropout = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in self.net.modules())
         self.state = _State()
+        self.is_compiled = False
         self.best_weights: dict[str, Tensor] | None = None
         self.outcome = Outcome()
         self._window: list[StepResult] = []
@@ -179,6 +188,39 @@ class _Run:
         self._saved_step = self.state.step
         self.listener.tell({"kind": "resumed", "step": self.state.step})
 
+    def settle_compiling(self) -> None:
+        """Compile the network where the plan asks for it, and where that pays if it asks for no more."""
+        plan, left = self.plan, 1 - self._spent()
+        if plan.compile == "never" or left <= 0:
+            return
+
+        def tell(text: str) -> None:
+            self.listener.tell({"kind": "stage", "text": text})
+
+        if not self.ranks.is_alone or plan.train.regime:
+            tell(_("torch.compile is for plain training in one process: the run goes on without."))
+            return
+        step_tokens = sum(self.examples.num_tokens(place.index) for place in self.order.places(self.state.step))
+        facts = {"config": self.net.config.to_dict(), "task": self.task.name, "precision": plan.precision, "device": str(self.device)}
+        facts |= {"batch_size": plan.batch_size, "micro": plan.train.micro_batch_tokens, "optimizer": plan.train.optimizer}
+        takes = partial(self.budget.takes, step_tokens=step_tokens)
+        self.is_compiled = settle(self.net, plan.compile, self._rehearsed, lambda seconds: left * takes(seconds), facts, tell)
+        self._last_saved = self._window_start = time.monotonic()
+
+    def _rehearsed(self, net: Any) -> Callable[[int], None]:
+        """What takes steps with a copy of the network, which change nothing but the copy."""
+        optimizer = build_optimizer(net, self.plan.train, self.plan.lr, self.plan.precision)
+        net.train()
+
+        def take(number: int) -> None:
+            batches = self._batches(self.order.places(number) or self.order.places(0), None)
+            with runtime.precision(self.plan.precision, self.device.type):
+                self.regime.step(net, self.task, batches, (self.plan.train.seed, number))
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        return take
+
     def go(self, interrupt: "_Interrupt") -> Outcome:
         self.net.train()
         state = self.state
@@ -197,7 +239,7 @@ class _Run:
             self._snap(num_tokens)
             if self._is_due(spent):
                 started = time.monotonic()
-                with self._as_kept():
+                with self._as_kept(), without() if self.is_compiled else contextlib.nullcontext():
                     is_over = self._look()
                 # A budget in minutes is a person's time, so looking at the held-out part counts as well.
                 self._pass_time(started)
@@ -222,6 +264,8 @@ class _Run:
             if self.mean is not None:
                 self.mean.put()
         self._wait_until_saved()
+        if self.is_compiled:
+            let_go_of_programs(self.net)
         self.net.eval()
         outcome = self.outcome
         outcome.steps, outcome.tokens, outcome.seconds = state.step, state.tokens, state.seconds
@@ -256,7 +300,7 @@ class _Run:
 
     def _step(self, places: list, spent: float) -> tuple[StepResult, int]:
         train = self.plan.train
-        batches = self._batches(places)
+        batches = self._batches(places, longest_piece(train, spent))
         # The middle of this step, so that neither the first nor the last one is taken with a learning rate of 0.
         half = 0.5 / self.budget.steps if self.budget.steps else 0.0
         scale = lr_scale(spent + half, train)
@@ -276,8 +320,8 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         return result, sum(self.examples.num_tokens(place.index) for place in places)
 
-    def _batches(self, places: list[Place]) -> list[Batch]:
-        """This rank's pieces of a step.
+    def _batches(self, places: list[Place], longest: int | None) -> list[Batch]:
+        """This rank's pieces of a step, their texts cut to at most `longest` tokens.
 
         Dropout is drawn by piece, so with it a step is cut as for one rank and ranks without a piece look on; without it the
         step is cut so that every rank has something to do.
@@ -289,6 +333,7 @@ class _Run:
         for group in self.ranks.share(list(by_tokens(self.examples, places, limit))):
             batch = self.task.collate(self.examples, group or places[:1]).to(self.device)
             batch.is_company = group is None
+            batch.texts = batch.texts if longest is None else in_pieces(batch.texts, longest)
             batches.append(batch)
         return batches
 

@@ -13,6 +13,7 @@ from torch import nn
 from diptych.config import TrainSettings
 from diptych.models.layers import Joined
 from diptych.training.adamw import CautiousAdamW
+from diptych.training.lamb import Lamb
 from diptych.training.muon import Muon
 
 
@@ -24,6 +25,8 @@ def build_optimizer(net: nn.Module, settings: TrainSettings, lr: float, precisio
     """
     if settings.optimizer == "muon":
         return muon(net, settings, lr, precision)
+    if settings.optimizer == "lamb":
+        return lamb(net, settings, lr)
     return adamw(net, settings, lr)
 
 
@@ -51,6 +54,18 @@ def muon(net: nn.Module, settings: TrainSettings, lr: float, precision: str = "f
     filled = [{**group, "peak_lr": lr} for group in described if group["params"]]
     is_cautious: dict[bool | None, Any] = {None: "matrices", True: "every", False: None}
     return Muon(filled, lr, betas=settings.betas, precision=precision, is_cautious=is_cautious[settings.cautious_decay])
+
+
+def lamb(net: nn.Module, settings: TrainSettings, lr: float) -> Lamb:
+    """LAMB for every weight."""
+    groups, parts = parameter_groups(net), _parts(net)
+    matrices = groups["inner"] + groups["outer"]
+    described: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": settings.weight_decay, "parts": [parts[id(matrix)] for matrix in matrices]},
+        {"params": groups["kept"], "weight_decay": 0.0},
+    ]
+    filled = [{**group, "peak_lr": lr} for group in described if group["params"]]
+    return Lamb(filled, lr, settings.betas, is_cautious=bool(settings.cautious_decay))
 
 
 def parameter_groups(net: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -10,22 +10,24 @@ import numpy as np
 
 from diptych.streams import permute
 from diptych.tasks.task import Place
+from diptych.training.ramps import Batches
 
 
 @dataclass(frozen=True)
 class Order:
-    """An endless sequence of epochs, each a permutation of its own, cut into steps of `batch_size` examples."""
+    """An endless sequence of epochs, each a permutation of its own, cut into steps."""
 
     num_examples: int
-    batch_size: int
+    batches: Batches
     seed: int
     limit: int | None = None
     """The sequence ends after this many examples, so that the last step may be a partial one."""
 
     def places(self, step: int, spent: float = 1.0) -> list[Place]:
         """The examples of step `step`, counted from 0, at which `spent` of the budget is used up; empty past the limit."""
-        start = step * self.batch_size
-        stop = start + self.batch_size if self.limit is None else min(start + self.batch_size, self.limit)
+        start, stop = self.batches.before(step), self.batches.before(step + 1)
+        if self.limit is not None:
+            stop = min(stop, self.limit)
         places = []
         while start < stop:
             epoch, first = divmod(start, self.num_examples)

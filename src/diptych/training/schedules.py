@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from diptych.config import TrainSettings
+from diptych.training.ramps import Batches, num_examples
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,16 @@ class Budget:
     """In epochs: the run shows so many examples, and its last step may be a partial one."""
 
     @classmethod
-    def of(cls, settings: TrainSettings, num_examples: int, batch_size: int) -> "Budget":
-        """The budget that `settings` name; three epochs where they name none."""
+    def of(cls, settings: TrainSettings, count: int, batches: Batches) -> "Budget":
+        """The budget that `settings` name over `count` examples; three epochs where they name none."""
         if settings.steps is not None:
             return cls(steps=settings.steps)
         if settings.tokens is not None:
             return cls(tokens=settings.tokens)
         if settings.minutes is not None:
             return cls(seconds=settings.minutes * 60)
-        examples = max(1, round((settings.epochs or 3) * num_examples))
-        return cls(steps=math.ceil(examples / batch_size), examples=examples)
+        examples = num_examples(settings, count)
+        return cls(steps=batches.steps_for(examples), examples=examples)
 
     def spent(self, steps: float, tokens: int, seconds: float) -> float:
         """The share of the budget that is used up, 1 or more when it is."""
@@ -40,6 +41,13 @@ class Budget:
             return tokens / self.tokens
         assert self.seconds is not None
         return seconds / self.seconds
+
+    def takes(self, step_seconds: float, step_tokens: int) -> float:
+        """How many seconds all of it takes where a step of so many tokens takes so many seconds."""
+        if self.seconds is not None:
+            return self.seconds
+        steps = self.tokens / max(1, step_tokens) if self.tokens is not None else self.steps or 0
+        return steps * step_seconds
 
 
 def lr_scale(spent: float, settings: TrainSettings) -> float:
