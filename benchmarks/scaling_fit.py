@@ -83,9 +83,8 @@ def main() -> None:
     constants, factors = fit(found)
     for run in found:
         said = expected(run, constants) * factors[run.text]
-        print(
-            f"{run.about}  {run.tokens:10,} tokens in {run.step_tokens:5}  measured {run.bits:.4f}  law {said:.4f}  {said / run.bits - 1:+.1%}"
-        )
+        beside = f"{run.about}  {run.tokens:10,} tokens in {run.step_tokens:5}"
+        print(f"{beside}  measured {run.bits:.4f}  law {said:.4f}  {said / run.bits - 1:+.1%}")
     for name, value in zip(NAMES, constants, strict=True):
         print(f"{name:14} {value if name.endswith('power') else math.exp(value):.4g}")
     print("factors:", {text: round(factor, 3) for text, factor in factors.items()})

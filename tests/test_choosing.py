@@ -13,6 +13,7 @@ from diptych.config import read_yaml
 from diptych.errors import RecipeError
 from diptych.messages import set_language
 from diptych.models.presets import num_parameters
+from diptych.planning import plan
 from diptych.pretraining import pretrain_recipe
 from diptych.recipe import build
 from diptych.text.corpus import Document
@@ -160,6 +161,13 @@ def test_a_run_that_goes_on_keeps_its_size_whatever_would_be_chosen_now(small, f
     monkeypatch.setattr(choosing, "LADDER", (choosing.Rung(2, 64, 500, 64),))
     resumed = pretrain_recipe(asked, resume=True, listener=Several([]))
     assert resumed.model.config.hidden_size == 32 and resumed.recipe.model.preset != "auto"
+
+
+def test_a_plan_says_what_would_be_chosen(small, folder, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"model: {{preset: auto}}\ntask: {{name: causal-lm, text: {folder}}}\ntrain: {{minutes: 5}}\n", encoding="utf-8")
+    found = plan(path)
+    assert found.config.hidden_size == 32 and "Chosen for 5 minutes" in found.notes[0]
 
 
 def test_python_takes_it_by_name_as_well(small, folder):

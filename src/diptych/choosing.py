@@ -30,8 +30,9 @@ PRESETS = {"causal-lm": "gpt-mini", "masked-lm": "modernbert-mini"}
 BYTES_PER_ENTRY = 100
 """A vocabulary has no more entries than the text has hundreds of bytes: each should be met a few times."""
 SMALLEST_VOCABULARY = 1024
-REHEARSED_TOKENS = 4096
-"""So many tokens are in flight while a candidate is rehearsed."""
+LOOKING_SHARE = 0.03
+"""Looks at the held-out part take no more of the time than this; a pass without its gradient takes a third of one with it."""
+MOST_LOOKS = 10
 PATIENCE = 2
 """So many sizes in a row that get less far end the climb."""
 WEIGHT_BYTES = 16
@@ -157,7 +158,7 @@ def _candidate(recipe: Recipe, text: _Text, rung: Rung, seconds: float) -> Candi
     if not config.is_causal:
         length = min(length, max(8, round(text_tokens / max(1, text.num_documents))))
     asked = getattr(recipe.task, "mask_rate", 1.0)
-    load = Workload(max(REHEARSED_TOKENS, length), length, recipe.train.micro_batch_tokens, asked)
+    load = Workload(max(PRETRAINING_TOKENS, length), length, recipe.train.micro_batch_tokens, asked)
     train = recipe.train.model_copy(update={"optimizer": recipe.train.optimizer or "muon", "regime": []})
     precision = runtime.best_precision() if recipe.run.precision == "auto" else recipe.run.precision
     found = rehearsal.pace(config, load, train, precision=precision, device=runtime.device(recipe.run.device))
@@ -185,7 +186,10 @@ def _resolved(recipe: Recipe, best: Candidate, minutes: float) -> Recipe:
     model = recipe.model.model_copy(update={"preset": preset, "sizes": best.sizes, "tokenizer": tokenizer})
     context = best.sizes["context_length"]
     rows = named.batch_size or max(1, round(best.pick.step_tokens / context))
-    found = recipe.model_copy(update={"model": model, "train": named.model_copy(update={"minutes": minutes, "batch_size": rows})})
+    filled: dict[str, Any] = {"minutes": minutes, "batch_size": rows}
+    if named.evaluations is None:
+        filled["evaluations"] = max(1, min(MOST_LOOKS, int(3 * LOOKING_SHARE * best.pick.tokens / recipe.run.eval_tokens)))
+    found = recipe.model_copy(update={"model": model, "train": named.model_copy(update=filled)})
     if named.lr is not None:
         return found
     config = preset_config(preset, **{"vocab_size": best.vocab_size, **best.sizes})

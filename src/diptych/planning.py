@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych import runtime
+from diptych.choosing import choose
+from diptych.config import AUTO
 from diptych.errors import RecipeError
 from diptych.formats.folder import read_shape
 from diptych.installed import find_model
@@ -23,6 +25,7 @@ from diptych.running import resolve
 from diptych.survey import TextFacts, look_at
 from diptych.tasks import PRETRAINING
 from diptych.tasks.head_task import HeadTask
+from diptych.text.corpus import Corpus
 from diptych.training import rehearsal, sizing
 from diptych.training.regimes import compose, settings_of
 from diptych.training.sizing import Memory, Operations, Workload
@@ -146,6 +149,9 @@ def plan(source: str | Path | Recipe, *, machine: str = "this", price: float | N
     runtime.prepare()
     recipe = source if isinstance(source, Recipe) else _recipe(source, sets)
     has_budget = isinstance(source, Recipe) or Path(source).suffix in RECIPES or any(_budgets(recipe))
+    reason = ""
+    if recipe.model.preset == AUTO:
+        recipe, reason = _sized(recipe)
     config = _config(recipe)
     facts = _facts(recipe)
     heads = _heads(recipe)
@@ -186,7 +192,7 @@ def plan(source: str | Path | Recipe, *, machine: str = "this", price: float | N
         tokens=_budget(recipe, load, facts, rate) if has_budget else None,
         price=price if price is not None else others[1].dollars_per_hour if others else None,
         basis=basis,
-        notes=_notes(recipe, config, facts),
+        notes=[*([reason] if reason else []), *_notes(recipe, config, facts)],
     )
 
 
@@ -214,6 +220,17 @@ def _budgets(recipe: Recipe) -> tuple[float | None, ...]:
     return train.steps, train.tokens, train.minutes, train.epochs
 
 
+def _sized(recipe: Recipe) -> tuple[Recipe, str]:
+    """A recipe that says `auto` with the size that its text would get here, and why."""
+    paths = _paths(recipe)
+    if not paths:
+        raise RecipeError("E405", where=_("the recipe"), key="task.text")
+    task = recipe.task
+    corpus = Corpus(paths, text=task.column, encoding=task.encoding, group=task.group, time=task.time)
+    choice = choose(recipe, corpus.split(task.held_out)[0])
+    return choice.recipe, choice.reason
+
+
 def _config(recipe: Recipe) -> ModelConfig:
     model = recipe.model
     if model.base is not None:
@@ -225,10 +242,15 @@ def _heads(recipe: Recipe) -> tuple[str, ...]:
     return ("lm",) if recipe.task.name in PRETRAINING else ("classes",)
 
 
+def _paths(recipe: Recipe) -> list[Path]:
+    """Where the recipe's text lies."""
+    named = getattr(recipe.task, "text" if recipe.task.name in PRETRAINING else "data", None)
+    return [Path(name) for name in ([named] if isinstance(named, str) else named or [])]
+
+
 def _facts(recipe: Recipe) -> TextFacts | None:
     """What can be seen of the recipe's text, where it is here."""
-    named = getattr(recipe.task, "text" if recipe.task.name in PRETRAINING else "data", None)
-    paths = [Path(name) for name in ([named] if isinstance(named, str) else named or [])]
+    paths = _paths(recipe)
     if not paths or not all(path.exists() for path in paths):
         return None
     return look_at(paths, column=getattr(recipe.task, "column", None), vocab_size=recipe.model.tokenizer.vocab_size)
