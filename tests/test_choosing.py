@@ -116,6 +116,12 @@ def test_what_cannot_be_chosen_for_is_refused(code, parts):
     assert caught.value.code == code
 
 
+def test_sizes_that_are_too_large_to_be_tried_are_refused():
+    with pytest.raises(RecipeError) as caught:
+        choose(recipe(model={"sizes": {"hidden_size": 32_768, "head_size": 64}}), documents(count=2))
+    assert caught.value.code == "E424"
+
+
 @pytest.fixture
 def small(machine, monkeypatch):
     """A ladder of one small rung, so that a whole run takes a moment."""

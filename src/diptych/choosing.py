@@ -11,6 +11,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.config import ModelSettings, parse
+from diptych.errors import RecipeError
 from diptych.messages import _
 from diptych.models.presets import num_parameters, preset_config
 from diptych.recipe import Recipe
@@ -33,6 +34,11 @@ SMALLEST_VOCABULARY = 1024
 LOOKING_SHARE = 0.03
 """Looks at the held-out part take no more of the time than this; a pass without its gradient takes a third of one with it."""
 MOST_LOOKS = 10
+NEAR = 0.003
+"""A smaller model that is expected to come so near, as a share, is taken: it costs less to use, and the law is no more exact."""
+PARAMETERS_PER_TOKEN = 4
+"""Of the layers, beside the tokens of the text: more would learn it by heart. BabyLM's best small models have about two
+(Charpentier and Samuel 2024), and are held back by dropout."""
 PATIENCE = 2
 """So many sizes in a row that get less far end the climb."""
 WEIGHT_BYTES = 16
@@ -70,6 +76,9 @@ def choose(recipe: Recipe, documents: Iterable[Document], *, resume: bool = Fals
     Args:
         documents: the text that will be trained on.
         resume: take what the unfinished run in `run.out` was given, where there is one.
+
+    Raises:
+        RecipeError E424: the sizes that the recipe names are too large to be tried.
     """
     kept = kept_recipe(recipe.run.out) if resume and recipe.run.out else {}
     if kept.get("model"):
@@ -89,7 +98,8 @@ class _Text:
         self.panel = task_class(recipe.task.name).panel
         self.kind: Kind = settings.kind or usual_kind(self.panel)
         self.tokenizer = None if settings.folder is None else Tokenizer.load(settings.folder)
-        self.vocab_size = settings.vocab_size if "vocab_size" in settings.model_fields_set else None
+        named = settings.vocab_size if "vocab_size" in settings.model_fields_set else None
+        self.vocab_size = recipe.model.sizes.get("vocab_size") or named
         self.num_bytes = self.num_characters = self.num_documents = 0
         self.sample: list[str] = []
         for document in documents:
@@ -107,7 +117,7 @@ class _Text:
         if self.tokenizer is not None:
             return self.tokenizer.vocab_size
         if self.vocab_size is not None:
-            return self.vocab_size
+            return int(self.vocab_size)
         most = 1 << int(math.log2(max(1, self.num_bytes / BYTES_PER_ENTRY)))
         return max(SMALLEST_VOCABULARY, min(rung.vocab_size, most))
 
@@ -129,31 +139,31 @@ def _most_bytes(seconds: float) -> float:
 
 
 def _climb(recipe: Recipe, text: _Text, seconds: float) -> Candidate:
-    """The candidate that gets furthest, from the smallest up until they get less far."""
-    best: Candidate | None = None
-    worse = 0
+    """The smallest candidate that gets about as far as any, climbing until they get less far."""
+    tried: list[Candidate] = []
     for rung in LADDER:
         candidate = _candidate(recipe, text, rung, seconds)
         if candidate is None:
             break
-        if best is None or candidate.pick.bits < best.pick.bits:
-            best, worse = candidate, 0
-        else:
-            worse += 1
-        if worse == PATIENCE:
+        tried.append(candidate)
+        if len(tried) > PATIENCE and all(each.pick.bits > tried[-1 - PATIENCE].pick.bits for each in tried[-PATIENCE:]):
             break
-    assert best is not None, "the smallest candidate is rehearsed on any machine"
-    return best
+    if not tried:
+        raise RecipeError("E424")
+    least = min(each.pick.bits for each in tried)
+    return next(each for each in tried if each.pick.bits <= (1 + NEAR) * least)
 
 
 def _candidate(recipe: Recipe, text: _Text, rung: Rung, seconds: float) -> Candidate | None:
-    """A rung with the step that suits it; None where it is too large for the memory or for a rehearsal."""
+    """A rung with the step that suits it; None where it is too large for the text, the memory or a rehearsal."""
     vocab_size, sizes = text.vocabulary(rung), _sizes(rung, recipe.model.sizes)
     config = preset_config(PRESETS[recipe.task.name], **{"vocab_size": vocab_size, **sizes})
     parameters = num_parameters(config)
-    if rung is not LADDER[0] and WEIGHT_BYTES * parameters > MEMORY_SHARE * runtime.machine().memory_bytes:
-        return None
     text_tokens = text.tokens(vocab_size)
+    body = parameters - vocab_size * config.hidden_size
+    is_too_large = WEIGHT_BYTES * parameters > MEMORY_SHARE * runtime.machine().memory_bytes or body > PARAMETERS_PER_TOKEN * text_tokens
+    if is_too_large and rung is not LADDER[0]:
+        return None
     length = config.context_length
     if not config.is_causal:
         length = min(length, max(8, round(text_tokens / max(1, text.num_documents))))

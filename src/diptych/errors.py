@@ -551,6 +551,10 @@ CATALOGUE: dict[str, Message] = {
         mark("A stage of train.length_ramp has pieces of {length} tokens, and the context has {context}."),
         mark("Leave out the stages that are not shorter than the context."),
     ),
+    "E424": Message(
+        mark("With the sizes that the recipe names, even the smallest model is too large to be tried here."),
+        mark("Leave model.sizes to preset: auto, or name a preset in its place."),
+    ),
     # E5xx: training
     "E501": Message(
         mark("There is nothing to train on: after cleaning, no text is left."),

@@ -52,4 +52,4 @@ def test_the_ladder_climbs_evenly():
         num_parameters(preset_config("gpt-mini", num_layers=r.num_layers, hidden_size=r.hidden_size, vocab_size=r.vocab_size))
         for r in LADDER
     ]
-    assert all(1.2 < larger / smaller < 3.2 for smaller, larger in pairwise(sizes)), sizes
+    assert all(1.4 < larger / smaller < 3.2 for smaller, larger in pairwise(sizes)), sizes
