@@ -37,7 +37,7 @@ from diptych.training.progress import Listener, Several
 from diptych.training.ramps import Batches, in_pieces, longest_piece
 from diptych.training.ranks import as_lost_rank, here
 from diptych.training.regimes import Regime
-from diptych.training.regimes.regime import StepResult
+from diptych.training.regimes.regime import Plain, StepResult
 from diptych.training.schedules import Budget, lr_scale
 from diptych.training.sharding import copy_from_first, full, let_go, shard, whole
 
@@ -197,7 +197,7 @@ class _Run:
         def tell(text: str) -> None:
             self.listener.tell({"kind": "stage", "text": text})
 
-        if not self.ranks.is_alone or plan.train.regime:
+        if not self.ranks.is_alone or not isinstance(self.regime, Plain):
             tell(_("torch.compile is for plain training in one process: the run goes on without."))
             return
         step_tokens = sum(self.examples.num_tokens(place.index) for place in self.order.places(self.state.step))
