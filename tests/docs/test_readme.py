@@ -1,7 +1,7 @@
 """The README and the guide are true: their commands and listings run, their tables are the schema's, both languages agree.
 
 Commands run in the order in which a reader meets them, in one folder with a few small files, in this process. Budgets in
-minutes and epochs become two training steps, or half a second; nothing else is changed.
+minutes and epochs become two training steps, or three seconds; nothing else is changed.
 """
 
 import ast
