@@ -129,7 +129,7 @@ class TrainSettings(Settings):
     the gradient in its last bits only; dropout is drawn per piece."""
     batch_ramp: BatchRamp | None = None
     """Begin with smaller batches: early gradients agree so well that few examples tell what many would. Not for minutes."""
-    length_ramp: list[LengthStage] = []
+    length_ramp: list[LengthStage] | None = None
     """causal-lm only: show texts in short pieces at first, `[{length: 128, until: 0.7}, {length: 256, until: 0.9}]`, which is
     cheaper; after the last stage they are as long as the context."""
     optimizer: Literal["adamw", "muon", "lamb"] | None = None
@@ -189,7 +189,7 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _growing_lengths(self) -> "TrainSettings":
-        stages = [(stage.until, stage.length) for stage in self.length_ramp]
+        stages = [(stage.until, stage.length) for stage in self.length_ramp or ()]
         if any(earlier[0] >= later[0] or earlier[1] >= later[1] for earlier, later in pairwise(stages)):
             raise ValueError(_("each stage of length_ramp ends later and is longer than the one before"))
         return self

@@ -164,7 +164,7 @@ def _check_ramps(train: TrainSettings, task: str, context: int) -> None:
         raise RecipeError("E421")
     if train.length_ramp and not task_class(task).bears_pieces:
         raise RecipeError("E422", task=task)
-    for stage in train.length_ramp:
+    for stage in train.length_ramp or ():
         if stage.length >= context:
             raise RecipeError("E423", length=stage.length, context=context)
 

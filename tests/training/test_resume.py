@@ -68,7 +68,7 @@ def test_texts_that_grow_go_on_where_they_were(run, heard, killed, same_bits, tm
     resumed = run("causal-lm", folder=tmp_path / "killed", resume=True, **settings)
     assert resumed.listener.of("resumed")
     same_bits(undisturbed.net, resumed.net)
-    assert run("causal-lm", **{**settings, "length_ramp": []}).outcome.loss != undisturbed.outcome.loss
+    assert run("causal-lm", **{**settings, "length_ramp": None}).outcome.loss != undisturbed.outcome.loss
 
 
 @pytest.mark.parametrize("budget", [{"steps": 9}, {"tokens": 500}, {"epochs": 1.6}], ids=str)

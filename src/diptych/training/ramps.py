@@ -79,7 +79,7 @@ def mean_tokens(examples: Examples) -> float:
 
 def longest_piece(settings: TrainSettings, spent: float) -> int | None:
     """How long texts may be when `spent` of the budget is used up; None for as long as they are."""
-    return next((stage.length for stage in settings.length_ramp if spent < stage.until), None)
+    return next((stage.length for stage in settings.length_ramp or () if spent < stage.until), None)
 
 
 def in_pieces(texts: Packed, longest: int) -> Packed:
