@@ -532,12 +532,12 @@ CATALOGUE: dict[str, Message] = {
         mark("Name a recipe, a preset or a model folder, or a text with --text and --hours."),
     ),
     "E419": Message(
-        mark("preset: auto chooses a size by the time there is, and this recipe says {budget}."),
+        mark("With preset: auto a size is chosen by the time there is, and this recipe says {budget}."),
         mark("Say train.minutes or train.hours, or name a preset."),
     ),
     "E420": Message(
-        mark("preset: auto does not know which size suits the task {task}."),
-        mark("It knows {known}; for another task name a preset or a base."),
+        mark("Which size suits the task {task} is not known, so preset: auto cannot choose one."),
+        mark("Name a preset or a base; auto is for {known}."),
     ),
     "E421": Message(
         mark("A batch cannot grow over a budget in minutes: how many steps that will be is not known."),
