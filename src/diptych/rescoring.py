@@ -285,7 +285,8 @@ def _list_of(row: Row) -> NBest:
     beside = next((fields[name] for name in SCORES if isinstance(fields.get(name), list)), None)
     reference = next((fields[name] for name in REFERENCES if isinstance(fields.get(name), str)), None)
     texts, scores = [], []
-    for number, each in enumerate(offered if isinstance(offered, list | tuple) else ()):
+    listed: Sequence[Any] = offered if isinstance(offered, list | tuple) else ()
+    for number, each in enumerate(listed):
         if isinstance(each, Mapping):
             text, score = each.get("text", each.get("hypothesis")), each.get("score", each.get("logprob", 0.0))
         elif isinstance(each, list | tuple) and len(each) == 2:

@@ -57,7 +57,7 @@ def test_pairs_and_tables_are_read_as_well(classifier: dt.TextClassifier, tmp_pa
         assert np.array_equal(again.predict_proba(TEXTS[:4]), expected), name
         assert again.predict(tmp_path / name).astype(int).tolist() == fitted.predict(TEXTS).tolist()
     with pytest.raises(dt.DiptychError, match=r"E103.*review"):
-        fitted.predict(table[["number", "stars", "stars"]])
+        fitted.predict(table[["number", "stars"]])
     paired = pd.DataFrame({"a": TEXTS, "b": TEXTS[::-1]})
     both = clone(classifier).fit(paired, LABELS)
     assert np.array_equal(both.predict_proba(paired), both.predict_proba(list(zip(TEXTS, TEXTS[::-1], strict=True))))
@@ -201,5 +201,7 @@ def test_what_cannot_be_fitted_is_said(base: str, tmp_path: Path) -> None:
         dt.TextClassifier(str(tmp_path / "nothing")).fit(["a", "b"], [0, 1])
     with pytest.raises(dt.DiptychError, match=r"E402.*stepz"):
         dt.TextClassifier(base, settings={"stepz": 1}).fit(["a", "b"], [0, 1])
+    with pytest.raises(dt.DiptychError, match="E107"):
+        dt.TextClassifier(base).fit({"train": [("a", 0), ("b", 1)]})
     with pytest.raises(dt.DiptychError, match="E623"):
         dt.TextClassifier(base).fit(["a", "b"], [["x"], ["x", "y"]])

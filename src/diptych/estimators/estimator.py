@@ -72,7 +72,8 @@ class Estimator(BaseEstimator):
         parts = read_parts(recipe, source, ledger, hold_out=False)
         done = finetune_parts(recipe, parts, ledger, listener=Several([]), with_baselines=False)
         pass_on_interrupt(done.outcome, recipe, "finetune")
-        self._columns = [column for name in self.inputs_named if (column := parts.found.get(name)) is not None]
+        named = [parts.found.get(name) for name in self.inputs_named] if y is None else []
+        self._columns = [column for column in named if column is not None]
         self._keep(done.model, recipe.task.model_dump(mode="json", exclude_unset=True))
         self.caveats_, self.ledger_ = done.caveats, done.ledger
         return self
@@ -139,8 +140,12 @@ class Estimator(BaseEstimator):
         """Inputs and answers as the rows of a table that the task reads."""
         raise NotImplementedError
 
+    def _told(self) -> dict[str, Any]:
+        """Fields of the recipe that are not left open."""
+        return {**self.told, "seed": self.seed, **(self.settings or {})}
+
     def _recipe(self) -> Any:
-        told = {**self.told, "seed": self.seed, **(self.settings or {})}
+        told = self._told()
         if not any(name in told for name in BUDGETS):
             told["epochs"] = float(self.epochs)
         if self.lr is not None:

@@ -15,6 +15,9 @@ def as_source(table: Any) -> Any:
     """A whole table as `dt.finetune` takes it: a path as a path, a table in memory as its rows."""
     if isinstance(table, str | Path):
         return str(table)
+    if isinstance(table, Mapping):
+        # No rows: reading it says so.
+        return table
     if is_columnar(table):
         return [row.fields for row in read_table(table)]
     return [_plain(item) for item in table]
@@ -41,7 +44,7 @@ def as_list(items: Any, columns: Sequence[str], width: int, *, are_texts: bool =
         known = list(rows[0]) if rows else []
         chosen = [column for column in columns if column in known]
         if len(chosen) < len(columns) or not chosen:
-            if len(known) > max(1, width) and columns:
+            if columns and len(known) > 1:
                 raise DataError("E103", where=_("the table"), column=columns[len(chosen)], columns=", ".join(map(str, known)))
             chosen = known if len(known) <= width else [guess_text_column(rows[:100], _("the table"))]
         return [_of_fields(row, chosen) for row in rows]

@@ -59,7 +59,7 @@ class RoleCounts:
                 text, places = item, [(span.start, span.stop) for span in self._predicates.answers([item])[0].spans]
             else:
                 text, places = item
-            found.append(Framed(text, tuple(self._frame(text, Span(*place[:2], PREDICATE)) for place in places)))
+            found.append(Framed(text, tuple(self._frame(text, Span(place[0], place[1], PREDICATE)) for place in places)))
         return found
 
     def _frame(self, text: str, predicate: Span) -> Frame:
