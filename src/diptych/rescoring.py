@@ -290,7 +290,7 @@ def _list_of(row: Row) -> NBest:
         if isinstance(each, Mapping):
             text, score = each.get("text", each.get("hypothesis")), each.get("score", each.get("logprob", 0.0))
         elif isinstance(each, list | tuple) and len(each) == 2:
-            text, score = each
+            text, score = each[0], each[1]
         else:
             text, score = each, beside[number] if beside is not None and number < len(beside) else 0.0
         is_number = isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
