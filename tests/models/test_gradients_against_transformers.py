@@ -9,6 +9,7 @@ import torch
 import transformers
 
 from diptych.formats.folder import read_model
+from diptych.formats.hugging_face import canonical
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import to_ours
 
@@ -65,7 +66,7 @@ def test_every_weight_has_the_gradient_that_it_has_in_transformers(family: str, 
     (found * weigh_BTV).sum().backward()
 
     kind = FAMILIES[net.config.family]
-    gradients = {new: theirs_gradients(theirs)[old] for old, new in kind.canonical(theirs_gradients(theirs)).items()}
+    gradients = {new: theirs_gradients(theirs)[old] for old, new in canonical(kind, theirs_gradients(theirs)).items()}
     checked = set()
     for rule in kind.rules(net.config, list(net.heads)):
         ours = dict(net.named_parameters()).get(rule.ours)

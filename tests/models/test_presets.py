@@ -84,10 +84,11 @@ def test_transformers_opens_a_classifier_of_it(preset: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("preset", ELSEWHERE)
 def test_its_full_size_is_what_transformers_builds_from_its_config(preset: str, tmp_path: Path) -> None:
+    from diptych.formats.hugging_face import config_for
     from diptych.models.families import FAMILIES
 
     config = preset_config(preset)
-    theirs = transformers.AutoConfig.for_model(**FAMILIES[config.family].write_config(config))
+    theirs = transformers.AutoConfig.for_model(**config_for(FAMILIES[config.family], config))
     with torch.device("meta"):
         net = Network(config)
         built = auto_class(net).from_config(theirs)

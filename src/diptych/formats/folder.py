@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diptych.config import nearest
 from diptych.errors import ModelError
+from diptych.formats.hugging_face import canonical, class_for, config_for, config_from
 from diptych.formats.sentence_folder import read_pooling, write_pooling
 from diptych.messages import _
 from diptych.models.config import ModelConfig
@@ -60,7 +61,7 @@ def assemble(hf: Mapping[str, Any], family: Family, config: ModelConfig, theirs:
     Raises:
         ModelError E316: names are missing or unexpected. E317: a wrong shape.
     """
-    names = {new: old for old, new in family.canonical(theirs).items()}
+    names = {new: old for old, new in canonical(family, theirs).items()}
     names |= {name: twin for twin, name in family.twins.items() if twin in theirs}
     heads = _heads(family, hf, names)
     config = _with_labels(config, family, heads, theirs, names)
@@ -88,7 +89,7 @@ def read_shape(folder: str | Path) -> ModelConfig:
     folder = Path(folder)
     hf = read_config(folder)
     try:
-        config = _family(folder, hf).read_config(hf)
+        config = config_from(_family(folder, hf), hf)
         return dataclasses.replace(config, task=tuple(dict(hf.get(TASK) or {}).items()))
     except KeyError as error:
         raise ModelError("E312", path=folder / "config.json", problem=_("{name} is missing").format(name=error.args[0])) from None
@@ -114,7 +115,7 @@ def write_model(net: Network, folder: Path) -> None:
 def _write(net: Network, config: ModelConfig, folder: Path) -> None:
     family = FAMILIES[config.family]
     heads = [head for head in net.heads if head in family.heads]
-    hf = {"architectures": [family.architecture(heads)], **family.write_config(config)}
+    hf = {"architectures": [class_for(family, heads)], **config_for(family, config)}
     if config.task:
         hf[TASK] = dict(config.task)
     ours = net.state_dict()

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diptych.kernels.dense_attention import attend
 from diptych.models.cache import Cache
 from diptych.models.config import ModelConfig
-from diptych.models.dense_attention import attend
 from diptych.models.layers import Joined, norm
 from diptych.models.packed import Block, Packed
 from diptych.models.positions import rotate

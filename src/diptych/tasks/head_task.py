@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from diptych.errors import DataError
+from diptych.kernels.chunked_loss import cross_entropy
 from diptych.models.packed import Packed
-from diptych.tasks.chunked_loss import cross_entropy
 from diptych.tasks.task import Answers, Batch, Loss, Outputs, Term
 from diptych.text.tokenizer import Panel, Tokenizer
 

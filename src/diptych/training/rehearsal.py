@@ -18,8 +18,8 @@ from torch import Tensor
 
 from diptych import runtime
 from diptych.config import TrainSettings
+from diptych.kernels.dense_attention import LONGEST
 from diptych.models.config import ModelConfig
-from diptych.models.dense_attention import LONGEST
 from diptych.models.packed import Packed
 from diptych.models.presets import build
 from diptych.models.transformer import Network

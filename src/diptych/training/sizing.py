@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from diptych.kernels.chunked_loss import CHUNK
 from diptych.models.config import ModelConfig
 from diptych.models.presets import preset_config
 from diptych.models.transformer import Network, without_values
 from diptych.sizes import PUBLISHED
-from diptych.tasks.chunked_loss import CHUNK
 from diptych.training.optimizers import parameter_groups
 
 FLOAT32_BYTES = 4

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both, refuse
+from diptych.models.families.family import Family, Rule, both, classes, refuse
 
 OFFSET = 2
 FIXED = {
@@ -67,7 +67,7 @@ def body(config: ModelConfig, *, has_norm: bool = True) -> list[Rule]:
     rules = [Rule("encoder.embedding.tokens.weight", ("shared.weight",))]
     for side in ("encoder", "decoder"):
         layer = f"{side}.layers.{{i}}"
-        rules += both(f"{side}.embedding.norm", f"{side}.layernorm_embedding") if has_norm else []
+        rules += both(f"{side}.embedding.norm", f"{side}.layernorm_embedding") if has_norm else ()
         rules += [
             *both(f"{layer}.attention.qkv", *(f"{layer}.self_attn.{part}_proj" for part in "qkv")),
             *both(f"{layer}.attention.output", f"{layer}.self_attn.out_proj"),
@@ -94,12 +94,7 @@ def _body(config: ModelConfig) -> list[Rule]:
 FAMILY = Family(
     name="bart",
     prefix="model",
-    architectures={
-        "BartForSequenceClassification": ("pooler", "classes"),
-        "BartForQuestionAnswering": ("span",),
-        "BartForConditionalGeneration": ("lm",),
-        "BartModel": (),
-    },
+    architectures=classes("Bart", SequenceClassification=("pooler", "classes"), QuestionAnswering=("span",), ConditionalGeneration=("lm",)),
     fixed=FIXED,
     settings=SETTINGS,
     # Untied, encoder and decoder have embeddings of their own as well; nobody published such a one.
@@ -108,13 +103,13 @@ FAMILY = Family(
     write_more=write_scale,
     body=_body,
     heads={
-        "pooler": (*both("dense", "classification_head.dense"),),
+        "pooler": both("dense", "classification_head.dense"),
         "lm": (
             Rule("bias_V", ("final_logits_bias",), is_row=True, missing=no_bias),
             Rule("decoder.weight", ("lm_head.weight",)),
         ),
-        "classes": (*both("output", "classification_head.out_proj"),),
-        "span": (*both("output", "qa_outputs"),),
+        "classes": both("output", "classification_head.out_proj"),
+        "span": both("output", "qa_outputs"),
     },
     ignored=("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"),
 )

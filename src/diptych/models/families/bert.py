@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2018): bidirectional, norm after each sum, token types, a pooler."""
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both
+from diptych.models.families.family import SIZES, Family, Rule, both, classes
 
 FIXED = {
     "norm_place": "post",
@@ -13,17 +13,15 @@ FIXED = {
     "classifier": "pooler",
 }
 SETTINGS = {
-    "hidden_size": "hidden_size",
-    "num_layers": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "feed_forward_size": "intermediate_size",
-    "context_length": "max_position_embeddings",
+    **SIZES,
     "num_token_types": ("type_vocab_size", 2),
     "activation": ("hidden_act", "gelu"),
     "norm_eps": ("layer_norm_eps", 1e-12),
     "dropout": ("hidden_dropout_prob", 0.1),
     "attention_dropout": ("attention_probs_dropout_prob", 0.1),
 }
+RENAMED = {".gamma": ".weight", ".beta": ".bias"}
+"""Ends of names in the folders of TensorFlow's time."""
 USUAL = {"is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute"}
 
 
@@ -45,36 +43,48 @@ def body(config: ModelConfig) -> list[Rule]:
     ]
 
 
+def heads(pooler: str, dense: str, norm: str, lm: str, decoder: str, **others: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
+    """The heads of the three by what they call them: the language head has its bias under `lm` and its matrix under `decoder`."""
+    return {
+        "pooler": both("dense", pooler),
+        "lm": (
+            *both("transform.dense", dense),
+            *both("transform.norm", norm),
+            Rule("bias_V", (f"{lm}.bias",)),
+            Rule("decoder.weight", (f"{decoder}.weight",)),
+        ),
+        "classes": both("output", "classifier"),
+        "tags": both("output", "classifier"),
+        "span": both("output", "qa_outputs"),
+        **others,
+    }
+
+
 FAMILY = Family(
     name="bert",
     prefix="bert",
-    architectures={
-        "BertForSequenceClassification": ("pooler", "classes"),
-        "BertForTokenClassification": ("tags",),
-        "BertForQuestionAnswering": ("span",),
-        "BertForPreTraining": ("pooler", "lm", "nsp"),
-        "BertForMaskedLM": ("lm",),
-        "BertForNextSentencePrediction": ("pooler", "nsp"),
-        "BertModel": (),
-    },
+    architectures=classes(
+        "Bert",
+        SequenceClassification=("pooler", "classes"),
+        TokenClassification=("tags",),
+        QuestionAnswering=("span",),
+        PreTraining=("pooler", "lm", "nsp"),
+        MaskedLM=("lm",),
+        NextSentencePrediction=("pooler", "nsp"),
+    ),
     fixed=FIXED,
     settings=SETTINGS,
     usual=USUAL,
     body=body,
-    heads={
-        "pooler": (*both("dense", "bert.pooler.dense"),),
-        "lm": (
-            *both("transform.dense", "cls.predictions.transform.dense"),
-            *both("transform.norm", "cls.predictions.transform.LayerNorm"),
-            Rule("bias_V", ("cls.predictions.bias",)),
-            Rule("decoder.weight", ("cls.predictions.decoder.weight",)),
-        ),
-        "nsp": (*both("output", "cls.seq_relationship"),),
-        "classes": (*both("output", "classifier"),),
-        "tags": (*both("output", "classifier"),),
-        "span": (*both("output", "qa_outputs"),),
-    },
+    heads=heads(
+        pooler="bert.pooler.dense",
+        dense="cls.predictions.transform.dense",
+        norm="cls.predictions.transform.LayerNorm",
+        lm="cls.predictions",
+        decoder="cls.predictions.decoder",
+        nsp=both("output", "cls.seq_relationship"),
+    ),
     ignored=("embeddings.position_ids", "cls.predictions.decoder.bias"),
-    renamed={".gamma": ".weight", ".beta": ".bias"},
+    renamed=RENAMED,
     twins={"cls.predictions.decoder.bias": "cls.predictions.bias"},
 )

@@ -1,8 +1,8 @@
 """DistilBERT (Sanh et al. 2019): BERT with half of the layers, without token types and without a pooler."""
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.bert import FIXED
-from diptych.models.families.family import Family, Rule, both
+from diptych.models.families import bert
+from diptych.models.families.family import Family, Rule, both, classes
 
 
 def _body(config: ModelConfig) -> list[Rule]:
@@ -23,14 +23,14 @@ def _body(config: ModelConfig) -> list[Rule]:
 FAMILY = Family(
     name="distilbert",
     prefix="distilbert",
-    architectures={
-        "DistilBertForSequenceClassification": ("pooler", "classes"),
-        "DistilBertForTokenClassification": ("tags",),
-        "DistilBertForQuestionAnswering": ("span",),
-        "DistilBertForMaskedLM": ("lm",),
-        "DistilBertModel": (),
-    },
-    fixed={**FIXED, "num_token_types": 0, "pooler_activation": "relu"},
+    architectures=classes(
+        "DistilBert",
+        SequenceClassification=("pooler", "classes"),
+        TokenClassification=("tags",),
+        QuestionAnswering=("span",),
+        MaskedLM=("lm",),
+    ),
+    fixed={**bert.FIXED, "num_token_types": 0, "pooler_activation": "relu"},
     settings={
         "hidden_size": "dim",
         "num_layers": "n_layers",
@@ -42,18 +42,7 @@ FAMILY = Family(
         "attention_dropout": ("attention_dropout", 0.1),
     },
     body=_body,
-    heads={
-        "pooler": (*both("dense", "pre_classifier"),),
-        "lm": (
-            *both("transform.dense", "vocab_transform"),
-            *both("transform.norm", "vocab_layer_norm"),
-            Rule("bias_V", ("vocab_projector.bias",)),
-            Rule("decoder.weight", ("vocab_projector.weight",)),
-        ),
-        "classes": (*both("output", "classifier"),),
-        "tags": (*both("output", "classifier"),),
-        "span": (*both("output", "qa_outputs"),),
-    },
+    heads=bert.heads("pre_classifier", "vocab_transform", "vocab_layer_norm", lm="vocab_projector", decoder="vocab_projector"),
     ignored=("embeddings.position_ids",),
-    renamed={".gamma": ".weight", ".beta": ".bias"},
+    renamed=bert.RENAMED,
 )

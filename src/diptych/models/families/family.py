@@ -1,7 +1,7 @@
 """What a family is: a choice of our fields, a map of its settings, and a map of its tensors' names.
 
-Both maps serve reading and writing alike. Ours and theirs differ in names, in whether queries, keys and values are one
-matrix, and in GPT-2's transposed layers; a `Rule` says so for one tensor.
+Both maps serve reading and writing alike (`formats/hugging_face.py`). Ours and theirs differ in names, in whether queries, keys
+and values are one matrix, and in GPT-2's transposed layers; a `Rule` says so for one tensor.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,11 +16,14 @@ from diptych.models.config import ModelConfig
 
 ACTIVATION = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu", "silu": "silu", "swish": "silu"}
 ACTIVATION_THERE = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
-ROLES = ("pad", "bos", "eos", "cls", "sep", "decoder_start")
-
-
-PROBLEM_TYPES = {"single": "single_label_classification", "several": "multi_label_classification", "graded": "regression"}
-"""Kinds of labels, and what Hugging Face calls them."""
+SIZES = {
+    "hidden_size": "hidden_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "feed_forward_size": "intermediate_size",
+    "context_length": "max_position_embeddings",
+}
+"""What most configs call our sizes."""
 
 
 @dataclass(frozen=True)
@@ -70,55 +73,6 @@ class Family:
         """A network of this family in these sizes."""
         return ModelConfig(**{"family": self.name, **self.fixed, **sizes})
 
-    def read_config(self, hf: Mapping[str, Any]) -> ModelConfig:
-        """Ours for a Hugging Face config.
-
-        Raises:
-            ModelError E304: it asks for arithmetic that we do not have. KeyError: a setting is missing.
-        """
-        refuse(self.name, hf, **self.usual)
-        fields = {"initializer_range": hf.get("initializer_range", 0.02)}
-        for ours, theirs in self.settings.items():
-            name, *usual = theirs if isinstance(theirs, tuple) else (theirs,)
-            value = hf.get(name)
-            if value is None and usual:
-                value = usual[0]
-            elif value is None:
-                raise KeyError(name)
-            fields[ours] = self._activation(value) if ours == "activation" else value
-        return self.shape(
-            **fields,
-            vocab_size=hf["vocab_size"],
-            is_tied=hf.get("tie_word_embeddings", self.is_tied),
-            labels=_labels(hf),
-            label_kind=_label_kind(hf),
-            token_ids=_token_ids(hf),
-            **self.read_more(hf),
-        )
-
-    def write_config(self, config: ModelConfig) -> dict[str, Any]:
-        """The Hugging Face config for one of ours."""
-        hf: dict[str, Any] = {"model_type": self.name, "vocab_size": config.vocab_size, "initializer_range": config.initializer_range}
-        for ours, theirs in self.settings.items():
-            value = getattr(config, ours)
-            hf[theirs if isinstance(theirs, str) else theirs[0]] = ACTIVATION_THERE[value] if ours == "activation" else value
-        ids = {f"{role}_token_id": number for role, number in config.token_ids}
-        labels = {str(number): label for number, label in enumerate(config.labels)}
-        return {
-            **hf,
-            "tie_word_embeddings": config.is_tied,
-            "dtype": "float32",
-            **({"id2label": labels, "label2id": {label: int(i) for i, label in labels.items()}} if labels else {}),
-            **({"problem_type": PROBLEM_TYPES[config.label_kind]} if labels and config.label_kind != "single" else {}),
-            **self.write_more(config),
-            **ids,
-        }
-
-    def architecture(self, heads: Iterable[str]) -> str:
-        """The class that opens a folder with these heads."""
-        have = set(heads)
-        return next(name for name, needs in self.architectures.items() if set(needs) <= have)
-
     def rules(self, config: ModelConfig, heads: Iterable[str]) -> list[Rule]:
         """Every tensor of a network with these heads, their names as in a folder with heads."""
         rules = []
@@ -133,29 +87,6 @@ class Family:
 
     def with_prefix(self, name: str) -> str:
         return f"{self.prefix}.{name}" if self.prefix else name
-
-    def canonical(self, names: Iterable[str]) -> dict[str, str]:
-        """Names as some folder has them -> names as the rules have them; what carries no weights is left out."""
-        names = list(names)
-        has_prefix = not self.prefix or any(name.startswith(f"{self.prefix}.") for name in names)
-        known_heads = tuple({rule.theirs[0].split(".")[0] for rules in self.heads.values() for rule in rules} - {self.prefix})
-        result = {}
-        for name in names:
-            if name.endswith(self.ignored):
-                continue
-            new = name
-            for old_end, new_end in self.renamed.items():
-                if new.endswith(old_end):
-                    new = new.removesuffix(old_end) + new_end
-            if not has_prefix and not new.startswith(known_heads):
-                new = self.with_prefix(new)
-            result[name] = new
-        return result
-
-    def _activation(self, theirs: Any) -> str:
-        if theirs not in ACTIVATION:
-            raise ModelError("E304", feature=f"activation = {theirs}", family=self.name)
-        return ACTIVATION[theirs]
 
 
 def split_sizes(config: ModelConfig, rule: Rule, rows: int) -> list[int]:
@@ -185,12 +116,40 @@ def to_theirs(config: ModelConfig, rule: Rule, tensor: Tensor) -> dict[str, Tens
     return {name: part.contiguous() for name, part in zip(rule.theirs, parts, strict=True)}
 
 
-def both(ours: str, *theirs: str, bias: bool = True, is_transposed: bool = False) -> list[Rule]:
+def both(ours: str, *theirs: str, bias: bool = True, is_transposed: bool = False) -> tuple[Rule, ...]:
     """The rules of a layer's weight and, where it has one, its bias."""
-    rules = [Rule(f"{ours}.weight", tuple(f"{name}.weight" for name in theirs), is_transposed)]
-    if bias:
-        rules.append(Rule(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs)))
-    return rules
+    weight = Rule(f"{ours}.weight", tuple(f"{name}.weight" for name in theirs), is_transposed)
+    return (weight, Rule(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs))) if bias else (weight,)
+
+
+DECODER_HEADS: dict[str, tuple[Rule, ...]] = {
+    "lm": both("decoder", "lm_head", bias=False),
+    "classes": both("output", "score", bias=False),
+    "tags": both("output", "classifier"),
+}
+"""What most decoders call their heads."""
+
+
+def classes(theirs: str, **heads: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Their classes by what each is for, the body alone last."""
+    return {**{f"{theirs}For{kind}": asked for kind, asked in heads.items()}, f"{theirs}Model": ()}
+
+
+def layer_kinds(global_every: int, num_layers: int, local: str = "sliding_attention", whole: str = "full_attention") -> list[str]:
+    """What each layer is called where some see a window alone."""
+    return [local if not global_every or number % global_every else whole for number in range(num_layers)]
+
+
+def read_kinds(family: str, kinds: list[str], num_layers: int, tried: Iterable[int], setting: str = "layer_types", **names: str) -> int:
+    """Every how many layers one sees everything: the first of `tried` that makes these kinds.
+
+    Raises:
+        ModelError E304: the layers do not alternate evenly.
+    """
+    for every in tried:
+        if kinds == layer_kinds(every, num_layers, **names):
+            return every
+    raise ModelError("E304", feature=f"{setting} = {kinds}", family=family)
 
 
 def refuse(family: str, hf: Mapping[str, Any], **usual: Any) -> None:
@@ -206,23 +165,3 @@ def refuse(family: str, hf: Mapping[str, Any], **usual: Any) -> None:
 
 def _replace(rule: Rule, ours: str, theirs: tuple[str, ...]) -> Rule:
     return Rule(ours, theirs, rule.is_transposed, rule.is_row, rule.missing)
-
-
-def _labels(hf: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the classes in a Hugging Face config, in their order."""
-    names = hf.get("id2label") or {}
-    ordered = tuple(str(names[key]) for key in sorted(names, key=int))
-    return ordered or tuple(f"LABEL_{number}" for number in range(int(hf.get("num_labels") or 0)))
-
-
-def _label_kind(hf: Mapping[str, Any]) -> Any:
-    """What kind of labels there are; where a folder does not say so, one label alone is a grade, as transformers takes it."""
-    kinds = {theirs: ours for ours, theirs in PROBLEM_TYPES.items()}
-    is_alone = len(hf.get("id2label") or {}) == 1 or hf.get("num_labels") == 1
-    return kinds.get(str(hf.get("problem_type")), "graded" if is_alone else "single")
-
-
-def _token_ids(hf: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """The special tokens that a Hugging Face config names."""
-    numbers = ((role, hf.get(f"{role}_token_id")) for role in ROLES)
-    return tuple((role, number) for role, number in numbers if isinstance(number, int) and number >= 0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both
+from diptych.models.families.family import DECODER_HEADS, Family, Rule, both
 
 
 def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,10 +53,6 @@ FAMILY = Family(
     read_more=_read,
     write_more=_write,
     body=_body,
-    heads={
-        "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
-        "classes": (Rule("output.weight", ("score.weight",)),),
-        "tags": (*both("output", "classifier"),),
-    },
+    heads=DECODER_HEADS,
     ignored=(".attn.bias", ".attn.masked_bias"),
 )

@@ -8,26 +8,21 @@ is written. GPT-Neo does not divide scores by sqrt(head size): its query matrix 
 from collections.abc import Mapping
 from typing import Any
 
-from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both
+from diptych.models.families.family import DECODER_HEADS, Family, Rule, both, classes, layer_kinds, read_kinds
+
+KINDS = {"local": "local", "whole": "global"}
 
 
 def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
     types = hf.get("attention_types") or [[["global", "local"], hf["num_layers"] // 2]]
     kinds = [kind for pattern, times in types for _ in range(times) for kind in pattern]
-    for every in (2, *range(len(kinds) + 1)):
-        if kinds == _kinds(every, len(kinds)):
-            return {"global_every": every, "feed_forward_size": hf.get("intermediate_size") or 4 * hf["hidden_size"]}
-    raise ModelError("E304", feature=f"attention_types = {types}", family="gpt_neo")
-
-
-def _kinds(global_every: int, num_layers: int) -> list[str]:
-    return ["local" if not global_every or number % global_every else "global" for number in range(num_layers)]
+    every = read_kinds("gpt_neo", kinds, len(kinds), (2, *range(len(kinds) + 1)), "attention_types", **KINDS)
+    return {"global_every": every, "feed_forward_size": hf.get("intermediate_size") or 4 * hf["hidden_size"]}
 
 
 def _write(config: ModelConfig) -> dict[str, Any]:
-    kinds = _kinds(config.global_every, config.num_layers)
+    kinds = layer_kinds(config.global_every, config.num_layers, **KINDS)
     return {
         "attention_types": [[[kind], 1] for kind in kinds],
         "attention_layers": kinds,
@@ -54,12 +49,7 @@ def _body(config: ModelConfig) -> list[Rule]:
 FAMILY = Family(
     name="gpt_neo",
     prefix="transformer",
-    architectures={
-        "GPTNeoForSequenceClassification": ("classes",),
-        "GPTNeoForTokenClassification": ("tags",),
-        "GPTNeoForCausalLM": ("lm",),
-        "GPTNeoModel": (),
-    },
+    architectures=classes("GPTNeo", SequenceClassification=("classes",), TokenClassification=("tags",), CausalLM=("lm",)),
     fixed={
         "is_causal": True,
         "activation": "gelu_tanh",
@@ -83,10 +73,6 @@ FAMILY = Family(
     read_more=_read,
     write_more=_write,
     body=_body,
-    heads={
-        "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
-        "classes": (Rule("output.weight", ("score.weight",)),),
-        "tags": (*both("output", "classifier"),),
-    },
+    heads=DECODER_HEADS,
     ignored=(".attn.attention.bias", ".attn.attention.masked_bias"),
 )

@@ -4,12 +4,13 @@ Qwen3 (Yang et al. 2025), with normed queries and keys, is the modern block that
 llama.cpp and vLLM all open it. Mistral (Jiang et al. 2023) sees a window in every layer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both
+from diptych.models.families.family import DECODER_HEADS, SIZES, Family, Rule, both, classes, layer_kinds, read_kinds
 from diptych.models.positions import SCALINGS
 
 _FIXED = {
@@ -24,34 +25,26 @@ _FIXED = {
     "classifier": "last",
 }
 _SETTINGS = {
-    "hidden_size": "hidden_size",
-    "num_layers": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "feed_forward_size": "intermediate_size",
-    "context_length": "max_position_embeddings",
+    **SIZES,
     "activation": ("hidden_act", "silu"),
     "norm_eps": ("rms_norm_eps", 1e-6),
     "attention_dropout": ("attention_dropout", 0.0),
 }
 
 
-def _reader(family: str, usual_head: int | None) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def _read(family: str, usual_head: int | None, hf: Mapping[str, Any]) -> dict[str, Any]:
     """`usual_head`: the head size where the config names none; None for hidden size / heads."""
-
-    def read(hf: Mapping[str, Any]) -> dict[str, Any]:
-        heads = hf["num_attention_heads"]
-        theta, scaling = read_rope(family, hf)
-        return {
-            "num_kv_heads": hf.get("num_key_value_heads") or heads,
-            "head_size": hf.get("head_dim") or usual_head or hf["hidden_size"] // heads,
-            "rope_theta": theta,
-            "rope_scaling": scaling,
-            **({"has_attention_bias": bool(hf.get("attention_bias", False))} if family != "mistral" else {}),
-            **({"has_feed_forward_bias": bool(hf.get("mlp_bias", False))} if family == "llama" else {}),
-            **_read_window(family, hf),
-        }
-
-    return read
+    heads = hf["num_attention_heads"]
+    theta, scaling = read_rope(family, hf)
+    return {
+        "num_kv_heads": hf.get("num_key_value_heads") or heads,
+        "head_size": hf.get("head_dim") or usual_head or hf["hidden_size"] // heads,
+        "rope_theta": theta,
+        "rope_scaling": scaling,
+        **({"has_attention_bias": bool(hf.get("attention_bias", False))} if family != "mistral" else {}),
+        **({"has_feed_forward_bias": bool(hf.get("mlp_bias", False))} if family == "llama" else {}),
+        **_read_window(family, hf),
+    }
 
 
 def read_rope(family: str, hf: Mapping[str, Any]) -> tuple[float, tuple[tuple[str, Any], ...]]:
@@ -82,37 +75,26 @@ def _read_window(family: str, hf: Mapping[str, Any]) -> dict[str, Any]:
     kinds = kinds or [
         "full_attention" if i < hf.get("max_window_layers", 0) and family == "qwen3" else "sliding_attention" for i in range(number)
     ]
-    for every in range(number + 1):
-        if kinds == _kinds(every, number):
-            return {"window": window, "global_every": every}
-    raise ModelError("E304", feature=f"layer_types = {kinds}", family=family)
+    return {"window": window, "global_every": read_kinds(family, kinds, number, range(number + 1))}
 
 
-def _kinds(global_every: int, num_layers: int) -> list[str]:
-    return ["sliding_attention" if not global_every or i % global_every else "full_attention" for i in range(num_layers)]
-
-
-def _writer(family: str) -> Callable[[ModelConfig], dict[str, Any]]:
-    def write(config: ModelConfig) -> dict[str, Any]:
-        rope = {"rope_type": "default", "rope_theta": config.rope_theta, **dict(config.rope_scaling)}
-        hf: dict[str, Any] = {
-            "num_key_value_heads": config.num_kv_heads,
-            "head_dim": config.head_size,
-            "rope_theta": config.rope_theta,
-            "rope_parameters": rope,
-        }
-        if family != "mistral":
-            hf["attention_bias"] = config.has_attention_bias
-        if family == "llama":
-            hf["mlp_bias"] = config.has_feed_forward_bias
-        elif family == "mistral":
-            hf["sliding_window"] = config.window or None
-        elif config.window:
-            kinds = _kinds(config.global_every, config.num_layers)
-            hf |= {"use_sliding_window": True, "sliding_window": config.window, "layer_types": kinds}
-        return hf
-
-    return write
+def _write(family: str, config: ModelConfig) -> dict[str, Any]:
+    hf: dict[str, Any] = {
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_size,
+        "rope_theta": config.rope_theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta, **dict(config.rope_scaling)},
+    }
+    if family != "mistral":
+        hf["attention_bias"] = config.has_attention_bias
+    if family == "llama":
+        hf["mlp_bias"] = config.has_feed_forward_bias
+    elif family == "mistral":
+        hf["sliding_window"] = config.window or None
+    elif config.window:
+        kinds = layer_kinds(config.global_every, config.num_layers)
+        hf |= {"use_sliding_window": True, "sliding_window": config.window, "layer_types": kinds}
+    return hf
 
 
 def _body(config: ModelConfig) -> list[Rule]:
@@ -135,24 +117,15 @@ def _family(name: str, theirs: str, usual_head: int | None = None, usual: dict[s
     return Family(
         name=name,
         prefix="model",
-        architectures={
-            f"{theirs}ForSequenceClassification": ("classes",),
-            f"{theirs}ForTokenClassification": ("tags",),
-            f"{theirs}ForCausalLM": ("lm",),
-            f"{theirs}Model": (),
-        },
+        architectures=classes(theirs, SequenceClassification=("classes",), TokenClassification=("tags",), CausalLM=("lm",)),
         fixed={**_FIXED, **fixed},
         settings=_SETTINGS,
         usual=usual or {},
-        read_more=_reader(name, usual_head),
-        write_more=_writer(name),
+        read_more=partial(_read, name, usual_head),
+        write_more=partial(_write, name),
         is_tied=False,
         body=_body,
-        heads={
-            "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
-            "classes": (Rule("output.weight", ("score.weight",)),),
-            "tags": (*both("output", "score"),),
-        },
+        heads={**DECODER_HEADS, "tags": both("output", "score")},
         ignored=("rotary_emb.inv_freq",),
     )
 

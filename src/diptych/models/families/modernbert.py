@@ -5,11 +5,11 @@ are the panels of a diptych: one set of weights, written as two folders.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import ACTIVATION_THERE, Family, Rule, both, refuse
+from diptych.models.families.family import ACTIVATION_THERE, SIZES, Family, Rule, both, classes, layer_kinds, read_kinds, refuse
 
 _FIXED = {
     "has_norm_bias": False,
@@ -28,11 +28,7 @@ _FIXED = {
     "classifier": "transform",
 }
 _SETTINGS = {
-    "hidden_size": "hidden_size",
-    "num_layers": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "feed_forward_size": "intermediate_size",
-    "context_length": "max_position_embeddings",
+    **SIZES,
     "activation": ("hidden_activation", "gelu"),
     "norm_eps": ("norm_eps", 1e-5),
     "dropout": ("mlp_dropout", 0.0),
@@ -41,81 +37,60 @@ _SETTINGS = {
 _USUAL = {"attention_bias": False, "mlp_bias": False, "norm_bias": False, "classifier_bias": False, "decoder_bias": True}
 
 
-def _reader(family: str, extra: int) -> Any:
+def _read(family: str, extra: int, hf: Mapping[str, Any]) -> dict[str, Any]:
     """`extra`: the encoder's window counts the token itself, the decoder's does not."""
-
-    def read(hf: Mapping[str, Any]) -> dict[str, Any]:
-        activation = hf.get("hidden_activation", "gelu")
-        refuse(family, {"classifier_activation": hf.get("classifier_activation", "gelu")}, classifier_activation=activation)
-        rope = hf.get("rope_parameters") or {}
-        full, near = rope.get("full_attention") or {}, rope.get("sliding_attention") or {}
-        for kind in (full, near):
-            refuse(family, kind, rope_type="default")
-        return {
-            "rope_theta": float(full.get("rope_theta") or hf.get("global_rope_theta") or 160_000.0),
-            "local_rope_theta": float(near.get("rope_theta") or hf.get("local_rope_theta") or 10_000.0),
-            "window": hf.get("local_attention", 128) // 2 + extra,
-            "global_every": _global_every(family, hf),
-            # A decoder's config may name it too, and transformers judges by the last token all the same.
-            "pooling": "mean" if family == "modernbert" and hf.get("classifier_pooling") == "mean" else "first",
-            "is_hybrid": bool(hf.get("diptych_is_hybrid")),
-        }
-
-    return read
+    activation = hf.get("hidden_activation", "gelu")
+    refuse(family, {"classifier_activation": hf.get("classifier_activation", "gelu")}, classifier_activation=activation)
+    rope = hf.get("rope_parameters") or {}
+    full, near = rope.get("full_attention") or {}, rope.get("sliding_attention") or {}
+    for kind in (full, near):
+        refuse(family, kind, rope_type="default")
+    # Where the kinds of the layers are listed, the list decides.
+    named, kinds, number = hf.get("global_attn_every_n_layers") or 3, hf.get("layer_types"), hf["num_hidden_layers"]
+    return {
+        "rope_theta": float(full.get("rope_theta") or hf.get("global_rope_theta") or 160_000.0),
+        "local_rope_theta": float(near.get("rope_theta") or hf.get("local_rope_theta") or 10_000.0),
+        "window": hf.get("local_attention", 128) // 2 + extra,
+        "global_every": read_kinds(family, kinds, number, (named, *range(1, number + 1))) if kinds else named,
+        # A decoder's config may name it too, and transformers judges by the last token all the same.
+        "pooling": "mean" if family == "modernbert" and hf.get("classifier_pooling") == "mean" else "first",
+        "is_hybrid": bool(hf.get("diptych_is_hybrid")),
+    }
 
 
-def _global_every(family: str, hf: Mapping[str, Any]) -> int:
-    """Every how many layers one sees everything; where the kinds of the layers are listed, the list decides."""
-    named, num_layers, kinds = hf.get("global_attn_every_n_layers") or 3, hf["num_hidden_layers"], hf.get("layer_types")
-    for every in (named, *range(1, num_layers + 1)):
-        if not kinds or kinds == _kinds(every, num_layers):
-            return every
-    raise ModelError("E304", feature=f"layer_types = {kinds}", family=family)
+def _write(extra: int, config: ModelConfig) -> dict[str, Any]:
+    return {
+        "classifier_activation": ACTIVATION_THERE[config.activation],
+        "norm_bias": False,
+        "layer_types": layer_kinds(config.global_every, config.num_layers),
+        "global_attn_every_n_layers": config.global_every,
+        "local_attention": 2 * (config.window - extra),
+        "rope_parameters": {
+            "full_attention": {"rope_type": "default", "rope_theta": config.rope_theta},
+            "sliding_attention": {"rope_type": "default", "rope_theta": config.local_rope_theta},
+        },
+        "embedding_dropout": config.dropout,
+        "classifier_pooling": "mean" if config.pooling == "mean" else "cls",
+        # Left out, it would be a number beyond a small vocabulary, and transformers could not open the folder.
+        "pad_token_id": -1,
+        **({"diptych_is_hybrid": True} if config.is_hybrid else {}),
+    }
 
 
-def _kinds(global_every: int, num_layers: int) -> list[str]:
-    return ["sliding_attention" if number % global_every else "full_attention" for number in range(num_layers)]
-
-
-def _writer(extra: int) -> Any:
-    def write(config: ModelConfig) -> dict[str, Any]:
-        return {
-            "classifier_activation": ACTIVATION_THERE[config.activation],
-            "norm_bias": False,
-            "layer_types": _kinds(config.global_every, config.num_layers),
-            "global_attn_every_n_layers": config.global_every,
-            "local_attention": 2 * (config.window - extra),
-            "rope_parameters": {
-                "full_attention": {"rope_type": "default", "rope_theta": config.rope_theta},
-                "sliding_attention": {"rope_type": "default", "rope_theta": config.local_rope_theta},
-            },
-            "embedding_dropout": config.dropout,
-            "classifier_pooling": "mean" if config.pooling == "mean" else "cls",
-            # Left out, it would be a number beyond a small vocabulary, and transformers could not open the folder.
-            "pad_token_id": -1,
-            **({"diptych_is_hybrid": True} if config.is_hybrid else {}),
-        }
-
-    return write
-
-
-def _body(is_split: bool) -> Any:
-    def body(config: ModelConfig) -> list[Rule]:
-        layer = "layers.{i}"
-        qkv = [f"{layer}.attn.{part}_proj" for part in "qkv"] if is_split else [f"{layer}.attn.Wqkv"]
-        return [
-            Rule("embedding.tokens.weight", ("embeddings.tok_embeddings.weight",)),
-            Rule("embedding.norm.weight", ("embeddings.norm.weight",)),
-            Rule("layers.{i}.attention_norm.weight", (f"{layer}.attn_norm.weight",)),
-            *both("layers.{i}.attention.qkv", *qkv, bias=False),
-            *both("layers.{i}.attention.output", f"{layer}.attn.Wo", bias=False),
-            Rule("layers.{i}.feed_forward_norm.weight", (f"{layer}.mlp_norm.weight",)),
-            *both("layers.{i}.feed_forward.up", f"{layer}.mlp.Wi", bias=False),
-            *both("layers.{i}.feed_forward.down", f"{layer}.mlp.Wo", bias=False),
-            Rule("norm.weight", ("final_norm.weight",)),
-        ]
-
-    return body
+def _body(config: ModelConfig, *, is_split: bool) -> list[Rule]:
+    layer = "layers.{i}"
+    qkv = [f"{layer}.attn.{part}_proj" for part in "qkv"] if is_split else [f"{layer}.attn.Wqkv"]
+    return [
+        Rule("embedding.tokens.weight", ("embeddings.tok_embeddings.weight",)),
+        Rule("embedding.norm.weight", ("embeddings.norm.weight",)),
+        Rule("layers.{i}.attention_norm.weight", (f"{layer}.attn_norm.weight",)),
+        *both("layers.{i}.attention.qkv", *qkv, bias=False),
+        *both("layers.{i}.attention.output", f"{layer}.attn.Wo", bias=False),
+        Rule("layers.{i}.feed_forward_norm.weight", (f"{layer}.mlp_norm.weight",)),
+        *both("layers.{i}.feed_forward.up", f"{layer}.mlp.Wi", bias=False),
+        *both("layers.{i}.feed_forward.down", f"{layer}.mlp.Wo", bias=False),
+        Rule("norm.weight", ("final_norm.weight",)),
+    ]
 
 
 def _transform(name: str) -> tuple[Rule, ...]:
@@ -127,19 +102,15 @@ _DECODER = (Rule("bias_V", ("decoder.bias",)), Rule("decoder.weight", ("decoder.
 FAMILY = Family(
     name="modernbert",
     prefix="model",
-    architectures={
-        "ModernBertForSequenceClassification": ("classes",),
-        "ModernBertForTokenClassification": ("tags",),
-        "ModernBertForQuestionAnswering": ("span",),
-        "ModernBertForMaskedLM": ("lm",),
-        "ModernBertModel": (),
-    },
+    architectures=classes(
+        "ModernBert", SequenceClassification=("classes",), TokenClassification=("tags",), QuestionAnswering=("span",), MaskedLM=("lm",)
+    ),
     fixed=_FIXED,
     settings=_SETTINGS,
     usual=_USUAL,
-    read_more=_reader("modernbert", 1),
-    write_more=_writer(1),
-    body=_body(is_split=False),
+    read_more=partial(_read, "modernbert", 1),
+    write_more=partial(_write, 1),
+    body=partial(_body, is_split=False),
     heads={
         "lm": (*_transform("head"), *_DECODER),
         "classes": (*_transform("head"), *both("output", "classifier")),
@@ -152,17 +123,13 @@ FAMILY = Family(
 DECODER = Family(
     name="modernbert-decoder",
     prefix="model",
-    architectures={
-        "ModernBertDecoderForSequenceClassification": ("classes",),
-        "ModernBertDecoderForCausalLM": ("lm",),
-        "ModernBertDecoderModel": (),
-    },
+    architectures=classes("ModernBertDecoder", SequenceClassification=("classes",), CausalLM=("lm",)),
     fixed={**_FIXED, "is_causal": True, "window": 64},
     settings=_SETTINGS,
     usual=_USUAL,
-    read_more=_reader("modernbert-decoder", 0),
-    write_more=_writer(0),
-    body=_body(is_split=True),
+    read_more=partial(_read, "modernbert-decoder", 0),
+    write_more=partial(_write, 0),
+    body=partial(_body, is_split=True),
     heads={
         "lm": (*_transform("lm_head"), *_DECODER),
         "classes": (*_transform("head"), *both("output", "classifier", bias=False)),

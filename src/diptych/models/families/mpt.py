@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both, refuse
+from diptych.models.families.family import DECODER_HEADS, Family, Rule, both, classes, refuse
 
 
 def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,12 +42,7 @@ def _body(config: ModelConfig) -> list[Rule]:
 FAMILY = Family(
     name="mpt",
     prefix="transformer",
-    architectures={
-        "MptForSequenceClassification": ("classes",),
-        "MptForTokenClassification": ("tags",),
-        "MptForCausalLM": ("lm",),
-        "MptModel": (),
-    },
+    architectures=classes("Mpt", SequenceClassification=("classes",), TokenClassification=("tags",), CausalLM=("lm",)),
     fixed={
         "is_causal": True,
         "positions": "alibi",
@@ -68,9 +63,5 @@ FAMILY = Family(
     read_more=_read,
     write_more=_write,
     body=_body,
-    heads={
-        "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
-        "classes": (Rule("output.weight", ("score.weight",)),),
-        "tags": (*both("output", "classifier"),),
-    },
+    heads=DECODER_HEADS,
 )

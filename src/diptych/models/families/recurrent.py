@@ -49,10 +49,10 @@ def _family(cell: str) -> Family:
         body=_body,
         heads={
             "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
-            "nsp": tuple(both("output", "seq_relationship")),
-            "classes": tuple(both("output", "classifier")),
-            "tags": tuple(both("output", "tagger")),
-            "span": tuple(both("output", "qa_outputs")),
+            "nsp": both("output", "seq_relationship"),
+            "classes": both("output", "classifier"),
+            "tags": both("output", "tagger"),
+            "span": both("output", "qa_outputs"),
         },
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from diptych.models.config import ModelConfig
 from diptych.models.families import bert
-from diptych.models.families.family import Family, Rule, both
+from diptych.models.families.family import Family, both, classes
 
 OFFSET = 2
 """Position 0 has the number after the padding's, which is 1 in every folder there is."""
@@ -23,13 +23,13 @@ def _write(config: ModelConfig) -> dict[str, Any]:
 FAMILY = Family(
     name="roberta",
     prefix="roberta",
-    architectures={
-        "RobertaForSequenceClassification": ("pooler", "classes"),
-        "RobertaForTokenClassification": ("tags",),
-        "RobertaForQuestionAnswering": ("span",),
-        "RobertaForMaskedLM": ("lm",),
-        "RobertaModel": (),
-    },
+    architectures=classes(
+        "Roberta",
+        SequenceClassification=("pooler", "classes"),
+        TokenClassification=("tags",),
+        QuestionAnswering=("span",),
+        MaskedLM=("lm",),
+    ),
     fixed={**bert.FIXED, "num_token_types": 1, "position_offset": OFFSET},
     settings={ours: theirs for ours, theirs in bert.SETTINGS.items() if ours != "context_length"},
     # The language head has a GELU whatever the layers have.
@@ -37,20 +37,16 @@ FAMILY = Family(
     read_more=_read,
     write_more=_write,
     body=bert.body,
-    heads={
-        "pooler": (*both("dense", "classifier.dense"),),
-        "lm": (
-            *both("transform.dense", "lm_head.dense"),
-            *both("transform.norm", "lm_head.layer_norm"),
-            Rule("bias_V", ("lm_head.bias",)),
-            Rule("decoder.weight", ("lm_head.decoder.weight",)),
-        ),
-        "classes": (*both("output", "classifier.out_proj"),),
-        "tags": (*both("output", "classifier"),),
-        "span": (*both("output", "qa_outputs"),),
-    },
+    heads=bert.heads(
+        pooler="classifier.dense",
+        dense="lm_head.dense",
+        norm="lm_head.layer_norm",
+        lm="lm_head",
+        decoder="lm_head.decoder",
+        classes=both("output", "classifier.out_proj"),
+    ),
     # The body's own pooler was never trained, and no head of the family reads it.
     ignored=("embeddings.position_ids", "lm_head.decoder.bias", "pooler.dense.weight", "pooler.dense.bias"),
-    renamed={".gamma": ".weight", ".beta": ".bias"},
+    renamed=bert.RENAMED,
     twins={"lm_head.decoder.bias": "lm_head.bias"},
 )

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diptych.tasks.chunked_loss import cross_entropy
+from diptych.kernels.chunked_loss import cross_entropy
 
 # Shapes: M places, D features, V vocabulary.
 

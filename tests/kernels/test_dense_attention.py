@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from diptych.models.dense_attention import LONGEST, attend
+from diptych.kernels.dense_attention import LONGEST, attend
 
 # Shapes: S texts, H heads, T tokens, K head size.
 

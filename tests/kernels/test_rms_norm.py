@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from diptych.models.layers import RMSNorm
+from diptych.kernels.rms_norm import RMSNorm
 
 
 @pytest.mark.parametrize("shape", [(5, 8), (3, 2, 8), (1, 8)])
