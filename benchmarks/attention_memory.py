@@ -83,7 +83,7 @@ def measure(kind: str, system: str, length: int) -> int:
 
 
 def ours(kind: str, length: int) -> Callable[[Any], None]:
-    from diptych.models.packed import Packed
+    from diptych.packed import Packed
 
     net = network(kind, length)
 
@@ -109,7 +109,7 @@ def theirs(kind: str, attention: str, length: int) -> Callable[[Any], None]:
 
 
 def network(kind: str, length: int) -> Any:
-    from diptych.models.presets import create
+    from diptych.presets import create
 
     preset, window = KINDS[kind]
     sizes = {"num_layers": LAYERS, "hidden_size": HIDDEN, "num_heads": HEADS, "head_size": HIDDEN // HEADS, "window": window}

@@ -26,8 +26,8 @@ from torch import Tensor
 from diptych import runtime
 from diptych.formats.folder import write_model
 from diptych.kernels.chunked_loss import cross_entropy
-from diptych.models.packed import Packed
-from diptych.models.presets import create, list_presets
+from diptych.packed import Packed
+from diptych.presets import create, list_presets
 
 RESULTS = Path(__file__).parent / "results" / "families_speed.csv"
 TEXTS, TOKENS, VOCAB = 4, 256, 8192

@@ -15,8 +15,8 @@ import torch
 
 from diptych import runtime
 from diptych.config import TrainSettings
-from diptych.models.packed import Packed
-from diptych.models.presets import create
+from diptych.packed import Packed
+from diptych.presets import create
 from diptych.tasks import task_class
 from diptych.tasks.task import Batch, Targets
 from diptych.training.checkpoint import optimizer_tensors, weights

@@ -25,7 +25,7 @@ from diptych import runtime
 from diptych.evaluation.evaluate import score_language, to_judge
 from diptych.formats.folder import read_model
 from diptych.ledger import Ledger
-from diptych.models.presets import num_parameters, preset_config
+from diptych.presets import num_parameters, preset_config
 from diptych.pretraining import make_tokens, open_corpus, pretrain_recipe
 from diptych.recipe import build
 from diptych.tasks import task_class

@@ -20,7 +20,7 @@ import transformers
 
 from diptych import runtime
 from diptych.config import TrainSettings
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.tasks.causal_lm import CausalLM
 from diptych.tasks.packing import StreamRows
 from diptych.tasks.task import Batch, Place

@@ -79,7 +79,7 @@ def random_net() -> Callable[..., Any]:
     """random_net("gpt", num_layers=1) makes a network of a family whose norms and biases are drawn too."""
     import torch
 
-    from diptych.models.presets import create
+    from diptych.presets import create
 
     def make(family: str, *heads: str, seed: int = 0, **sizes: Any) -> Any:
         net = create(f"{family}-tiny", seed=seed, **{**SMALL, **SHAPES[family], **sizes})

@@ -15,7 +15,7 @@ import diptych as dt
 from diptych.errors import DiptychError
 from diptych.formats.folder import write_model
 from diptych.hub import pull
-from diptych.models.presets import create
+from diptych.presets import create
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "someone/little-model"

@@ -12,7 +12,7 @@ import diptych as dt
 from diptych.errors import DiptychError, UsageError
 from diptych.ledger import Ledger
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.text.tokenizer import Tokenizer
 
 TEXTS = [

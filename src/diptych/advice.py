@@ -19,8 +19,8 @@ from typing import Any
 from diptych.errors import RecipeError
 from diptych.installed import PACKAGES
 from diptych.messages import _
-from diptych.models.presets import num_parameters, preset_config
 from diptych.planning import Estimate, plan
+from diptych.presets import num_parameters, preset_config
 from diptych.recipe import build
 from diptych.survey import TextFacts, look_at
 from diptych.training.sizing import TOKENS_PER_PARAMETER

@@ -10,7 +10,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from diptych import runtime
+from diptych import presets, runtime
 from diptych.compress.export import FORMATS, export_gguf
 from diptych.config import AUTO, named, nearest, read_yaml
 from diptych.distilling import TOLD, distilled_parts, is_service, prompts_of, write_texts
@@ -24,7 +24,6 @@ from diptych.finetuning import Finetuned, finetune_recipe
 from diptych.installed import PACKAGES
 from diptych.ledger import Ledger
 from diptych.model import Model
-from diptych.models import presets
 from diptych.models.config import ModelConfig
 from diptych.pretraining import Pretrained, make_tokens, pretrain_recipe
 from diptych.recipe import SWITCHES, Recipe, build, from_keywords

@@ -12,7 +12,7 @@ from typing import Any
 from diptych import runtime
 from diptych.errors import TrainingError
 from diptych.installed import find_model
-from diptych.models.presets import list_presets, preset_config
+from diptych.presets import list_presets, preset_config
 from diptych.remote import Service
 from diptych.running import load_model
 from diptych.text.corpus import Corpus

@@ -18,7 +18,7 @@ from diptych.evaluation.judges import judge_of, run_judge
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.model import Model
-from diptych.models.presets import create, preset_config
+from diptych.presets import create, preset_config
 from diptych.recipe import Recipe, build
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report

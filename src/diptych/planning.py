@@ -19,7 +19,7 @@ from diptych.installed import find_model
 from diptych.machines import SHARE_OF_PEAK, Device, find_devices
 from diptych.messages import _, mark
 from diptych.models.config import ModelConfig
-from diptych.models.presets import list_presets, preset_config
+from diptych.presets import list_presets, preset_config
 from diptych.recipe import Recipe, load
 from diptych.running import resolve
 from diptych.survey import TextFacts, look_at

@@ -24,7 +24,7 @@ from diptych.evaluation.intervals import Scores
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.recipe import Recipe, build
 from diptych.report.card import CardData, write_card
 from diptych.report.report import ReportData, TableRow, write_report

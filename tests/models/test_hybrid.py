@@ -9,8 +9,8 @@ import transformers
 
 from diptych.formats.folder import read_model, write_model
 from diptych.model import Model
-from diptych.models.packed import Packed
-from diptych.models.presets import create
+from diptych.packed import Packed
+from diptych.presets import create
 from diptych.text.tokenizer import Tokenizer
 
 SIZES = {"vocab_size": 61, "hidden_size": 32, "num_layers": 4, "context_length": 48, "window": 6, "global_every": 2}

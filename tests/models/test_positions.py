@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diptych.models.positions import rotate, rotation, sinusoids
-from diptych.models.presets import create
+from diptych.presets import create
 
 
 @pytest.mark.parametrize("theta", [10_000.0, 160_000.0, 3.0])

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from diptych.errors import ModelError
 from diptych.formats.folder import read_model, write_model
 from diptych.models.cache import State
-from diptych.models.packed import Packed
-from diptych.models.presets import create, preset_config
+from diptych.packed import Packed
+from diptych.presets import create, preset_config
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 WAYS = ("", "bi")

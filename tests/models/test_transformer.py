@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from diptych.errors import ModelError
-from diptych.models.packed import Packed
-from diptych.models.presets import create
 from diptych.models.transformer import Network
+from diptych.packed import Packed
+from diptych.presets import create
 
 FAMILIES = ("bert", "gpt2", "gpt", "modernbert", "modernbert-decoder")
 HEADS = [

@@ -11,7 +11,7 @@ import torch
 
 import diptych as dt
 from diptych.errors import DiptychError
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.searching import Answer, Hit, ask, search
 from diptych.searching import answer as answering
 from diptych.text.tokenizer import Tokenizer

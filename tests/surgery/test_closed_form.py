@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import diptych as dt
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.surgery.closed_form import NEAR, begin_language_head, embeddings_from_counts
 
 V, D, M = 60, 16, 4000

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from diptych.models.presets import create
 from diptych.models.transformer import Network
+from diptych.presets import create
 from diptych.text.shards import TokenShards
 from diptych.text.tokenizer import Tokenizer
 

@@ -17,7 +17,7 @@ from diptych.api import load
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.tasks.answering import ALWAYS, LOWEST, MAYBE, Answer, Answering, AnsweringSettings, best_spans
 from diptych.tasks.questions import QuestionRow, read_questions
 from diptych.tasks.task import Place

@@ -13,7 +13,7 @@ import diptych as dt
 from diptych.api import guess_task
 from diptych.errors import DiptychError
 from diptych.ledger import Ledger
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.tasks.chat import Chat, ChatSettings, supervised
 from diptych.tasks.conversations import Conversation, read_conversations
 from diptych.tasks.task import Place

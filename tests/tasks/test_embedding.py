@@ -13,7 +13,7 @@ import diptych as dt
 from diptych.errors import DataError
 from diptych.evaluation.judges import judge_of
 from diptych.ledger import Ledger
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.tasks.embedding import Compared, Embedded, Embedding, EmbeddingSettings
 from diptych.tasks.pair_tables import PairRow, read_pairs
 from diptych.tasks.task import Place

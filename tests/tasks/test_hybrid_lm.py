@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from diptych.errors import DataError
 from diptych.evaluation.evaluate import score_language, to_judge
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.causal_lm import CausalLM, CausalLMSettings
 from diptych.tasks.hybrid_lm import HybridLM, HybridLMSettings
 from diptych.tasks.measure import by_tokens, measure

@@ -11,7 +11,7 @@ from scipy.stats import binomtest, chisquare
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.masked_lm import MaskedLM, MaskedLMSettings
 from diptych.tasks.pairs import FOLLOWS, RANDOM, PairRows
 from diptych.tasks.task import Place

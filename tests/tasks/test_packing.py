@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.streams import permute
 from diptych.tasks.causal_lm import CausalLM, CausalLMSettings
 from diptych.tasks.masked_lm import MaskedLM, MaskedLMSettings

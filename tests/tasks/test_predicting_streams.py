@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from diptych.models.pooling import Pooling, SentenceHead
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.tasks.answering import Answering, AnsweringSettings
 from diptych.tasks.classification import Classification, ClassificationSettings
 from diptych.tasks.embedding import Embedding, EmbeddingSettings

@@ -15,7 +15,7 @@ from diptych.errors import DataError
 from diptych.evaluation.judges import judge_of
 from diptych.finetuning import finetune_recipe
 from diptych.ledger import Ledger
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.recipe import build
 from diptych.tasks.preference import Preference, PreferenceSettings, Preferred
 from diptych.tasks.preference_texts import PreferenceRow, read_preferences

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from diptych.errors import DataError
 from diptych.evaluation.evaluate import score_language
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.prefix_lm import PrefixLM, PrefixLMSettings
 from diptych.tasks.task import Place
 

@@ -14,7 +14,7 @@ from diptych.evaluation.judges import judge_of
 from diptych.evaluation.judges.roles import arguments
 from diptych.ledger import Ledger
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.tasks import task_of_net
 from diptych.tasks.role_texts import PREDICATE, RoleRow, read_roles
 from diptych.tasks.roles import Framed, Roles, RolesSettings

@@ -15,7 +15,7 @@ from diptych.errors import DiptychError
 from diptych.evaluation.judges import judge_of
 from diptych.evaluation.judges.seq2seq import Lead, Nearest
 from diptych.ledger import Ledger
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.tasks.head_task import Features
 from diptych.tasks.measure import measure
 from diptych.tasks.parallel import WrittenRow

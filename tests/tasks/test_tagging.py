@@ -11,7 +11,7 @@ from diptych.errors import DataError
 from diptych.evaluation.judges import judge_of
 from diptych.finetuning import read_parts
 from diptych.ledger import Ledger
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.recipe import build
 from diptych.tasks.spans import Span
 from diptych.tasks.tagged_texts import TaggedRow, join_tokens, read_tagged

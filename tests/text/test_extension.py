@@ -6,7 +6,7 @@ import torch
 from diptych.errors import TrainingError
 from diptych.formats.folder import read_model, write_model
 from diptych.ledger import Ledger
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.surgery.vocabulary import extend_vocabulary
 from diptych.text.extension import extend
 from diptych.text.tokenizer import Tokenizer

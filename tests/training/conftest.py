@@ -12,7 +12,7 @@ import torch
 
 from diptych.config import TrainSettings
 from diptych.ledger import Ledger
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.tasks import task_class
 from diptych.tasks.tables import LabelledRow
 from diptych.text.shards import TokenShards

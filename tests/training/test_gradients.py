@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from diptych.config import TrainSettings
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.measure import by_tokens, measure
 from diptych.tasks.task import Place
 from diptych.training.order import Order

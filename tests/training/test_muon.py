@@ -6,7 +6,7 @@ from torch import nn
 
 from diptych.config import TrainSettings
 from diptych.models.layers import Joined
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.training import muon as module
 from diptych.training.checkpoint import load_checkpoint
 from diptych.training.muon import Muon, is_safe_in_bfloat16, orthogonalize

@@ -7,7 +7,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from diptych.config import TrainSettings
 from diptych.models.layers import Joined
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.training.optimizers import adamw, build_optimizer, parameter_groups
 
 FAMILIES = ["bert", "gpt2", "gpt", "modernbert"]

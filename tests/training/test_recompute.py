@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from diptych import runtime
-from diptych.models.packed import Packed
-from diptych.models.presets import create, preset_config
+from diptych.packed import Packed
+from diptych.presets import create, preset_config
 from diptych.tasks.task import Place
 from diptych.training.regimes import compose
 from diptych.training.regimes.insides import watched

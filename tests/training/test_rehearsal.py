@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diptych.config import TrainSettings
-from diptych.models.presets import preset_config
+from diptych.presets import preset_config
 from diptych.training import rehearsal
 from diptych.training.rehearsal import Pace, pace
 from diptych.training.sizing import Workload

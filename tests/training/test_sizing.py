@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diptych.formats.hugging_face import config_for
 from diptych.models.families import FAMILIES
-from diptych.models.packed import Packed
-from diptych.models.presets import create, preset_config
+from diptych.packed import Packed
+from diptych.presets import create, preset_config
 from diptych.sizes import PUBLISHED
 from diptych.training import sizing
 from diptych.training.rehearsal import kept_bytes

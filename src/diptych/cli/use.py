@@ -229,7 +229,7 @@ def models(pattern: Annotated[str, typer.Argument(help='A pattern such as "gpt-*
     from diptych import api
     from diptych.config import nearest
     from diptych.errors import ModelError
-    from diptych.models.presets import list_presets, num_parameters, preset_config
+    from diptych.presets import list_presets, num_parameters, preset_config
 
     if not api.models(pattern):
         raise ModelError("E305", name=pattern, hint=nearest(pattern, api.models()))

@@ -19,7 +19,7 @@ from diptych.finetuning import Parts, bytes_of, finetune_parts, finetune_recipe
 from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.model import Model
-from diptych.models.presets import list_presets
+from diptych.presets import list_presets
 from diptych.recipe import build
 from diptych.streams import stream
 from diptych.tasks.answers import Prediction

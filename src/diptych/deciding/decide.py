@@ -18,7 +18,7 @@ from diptych.finetuning import read_parts
 from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.model import Model
-from diptych.models.presets import list_presets
+from diptych.presets import list_presets
 from diptych.recipe import build
 from diptych.running import load_model
 from diptych.tasks.classification import Classification

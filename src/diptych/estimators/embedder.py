@@ -9,7 +9,7 @@ from diptych.errors import UsageError
 from diptych.estimators.estimator import Estimator
 from diptych.estimators.inputs import as_source
 from diptych.ledger import Ledger
-from diptych.models.presets import list_presets
+from diptych.presets import list_presets
 from diptych.running import load_model
 from diptych.text.tables import read_table
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from diptych.errors import UsageError
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.head_task import ask
 from diptych.tasks.measure import EVALUATION, by_tokens
 from diptych.tasks.task import Place

@@ -1,1 +1,1 @@
-"""One Transformer stack, its heads, its families and its presets."""
+"""One Transformer stack, its heads, and its families: a map of names each."""

@@ -14,9 +14,9 @@ from diptych.kernels.dense_attention import attend
 from diptych.models.cache import Cache
 from diptych.models.config import ModelConfig
 from diptych.models.layers import Joined, norm
-from diptych.models.packed import Block, Packed
 from diptych.models.positions import rotate
 from diptych.models.sight import Sight
+from diptych.packed import Block, Packed
 
 # Shapes: N tokens, D hidden, H query heads, G key-value heads, K head size; S texts of T tokens in a block; W window;
 # M tokens of the sources.

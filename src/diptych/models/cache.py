@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from diptych.errors import ModelError
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 
 # Shapes: B texts, G key-value heads, T capacity in tokens, M tokens of the longest source, K head size, D hidden.
 

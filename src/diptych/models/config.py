@@ -8,8 +8,6 @@ from diptych.messages import _
 
 OF_ATTENTION = ("num_heads", "num_kv_heads", "head_size", "feed_forward_size", "window")
 """What a recurrent net does not have."""
-FREE_HEADS = ("llama", "mistral", "qwen3", "t5")
-"""Families whose heads may together be wider or narrower than the hidden size."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,8 @@ class ModelConfig:
     """Heads of keys and values, each shared by a group of query heads; 0 for as many as query heads."""
     head_size: int = 0
     """0 for hidden_size / num_heads."""
+    has_free_heads: bool = False
+    """Whether the heads may together be wider or narrower than the hidden size."""
     cell: Literal["", "rnn", "gru", "lstm"] = ""
     """What a recurrent net is made of; empty for a Transformer."""
     is_causal: bool = False
@@ -105,7 +105,7 @@ class ModelConfig:
         if self.num_heads % self.num_kv_heads:
             rule = _("a divisor of num_heads ({number})").format(number=self.num_heads)
             raise ModelError("E301", field="num_kv_heads", value=self.num_kv_heads, rule=rule)
-        if self.family not in FREE_HEADS and self.hidden_size != self.num_heads * self.head_size:
+        if not self.has_free_heads and self.hidden_size != self.num_heads * self.head_size:
             rule = _("a multiple of num_heads ({number})").format(number=self.num_heads)
             raise ModelError("E301", field="hidden_size", value=self.hidden_size, rule=rule)
         if self.positions == "rotary" and self.head_size % 2:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from diptych.models.config import ModelConfig
 from diptych.models.layers import ACTIVATIONS, norm
-from diptych.models.packed import Packed
 from diptych.models.pooling import SentenceHead, mean, one_a_text
+from diptych.packed import Packed
 
 if TYPE_CHECKING:
     from diptych.models.transformer import Network

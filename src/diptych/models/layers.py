@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from diptych.kernels.rms_norm import RMSNorm
 from diptych.models.config import ModelConfig
-from diptych.models.packed import Packed
 from diptych.models.positions import Sinusoids
+from diptych.packed import Packed
 
 # Shapes: N tokens, D hidden, F feed-forward.
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 
 # Shapes: N tokens of all texts, B texts, D hidden.
 

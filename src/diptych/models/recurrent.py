@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from diptych.kernels.recompute import run
 from diptych.models.cache import State, check_room
 from diptych.models.config import ModelConfig
 from diptych.models.layers import Embedding
-from diptych.models.packed import Packed
-from diptych.models.recompute import run
+from diptych.packed import Packed
 
 # Shapes: N tokens of all texts, B texts, R texts that have tokens, T tokens of the longest, D hidden.
 

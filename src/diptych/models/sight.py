@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.models.cache import Cache
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 
 # Shapes: S texts of one block, H heads, Q queries, K keys.
 

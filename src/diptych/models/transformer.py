@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from diptych.errors import ModelError
+from diptych.kernels.recompute import run
 from diptych.messages import _
 from diptych.models.attention import Attention
 from diptych.models.cache import Cache, Memory, State, check_room
 from diptych.models.config import ModelConfig
 from diptych.models.heads import build_head
 from diptych.models.layers import Embedding, FeedForward, norm
-from diptych.models.packed import Packed
 from diptych.models.positions import position_bias, rotation, sinusoids
-from diptych.models.recompute import run
 from diptych.models.recurrent import Recurrent
 from diptych.models.sight import Sight
+from diptych.packed import Packed
 from diptych.streams import seed_for
 
 # Shapes: N tokens of all texts in a row, B texts, T tokens of the longest, D hidden, V vocabulary, C classes.

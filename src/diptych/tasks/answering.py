@@ -21,7 +21,7 @@ import torch
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import mark
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.head_task import HeadTask, Logits
 from diptych.tasks.questions import QuestionRow, read_questions
 from diptych.tasks.spans import encode_places

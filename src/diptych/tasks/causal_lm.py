@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.head_task import HeadTask
 from diptych.tasks.packing import StreamRows
 from diptych.tasks.task import Batch, LanguageSettings, Place, Targets

@@ -17,7 +17,7 @@ from torch import Tensor
 from diptych.config import parse
 from diptych.ledger import Ledger
 from diptych.messages import mark
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.answers import Choice, choice_of
 from diptych.tasks.head_task import HeadTask, ask
 from diptych.tasks.labels import Kind, classes_of, kind_of

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diptych.errors import DataError
 from diptych.kernels.chunked_loss import cross_entropy
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.task import Answers, Batch, Loss, Outputs, Term
 from diptych.text.tokenizer import Panel, Tokenizer
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.head_task import HeadTask
 from diptych.tasks.masking import Masking, MaskingSettings
 from diptych.tasks.packing import TextRows

@@ -18,7 +18,7 @@ from torch import Tensor
 from diptych.errors import DataError
 from diptych.ledger import Ledger
 from diptych.messages import mark
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.chat import Chat, supervised
 from diptych.tasks.measure import EVALUATION, by_tokens
 from diptych.tasks.preference_texts import PreferenceRow, read_preferences

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.head_task import HeadTask
 from diptych.tasks.spans import Span, best_path, encode_places, spans_of_path, tag_set, tags_of_spans
 from diptych.tasks.tables import chunks

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diptych.config import CleaningSettings, Settings
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.streams import stream
 from diptych.text.tokenizer import Panel, Tokenizer
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from diptych.ledger import Ledger
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.text.tokenizer import Tokenizer
 
 TOKENS_AT_ONCE = 4096

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.task import Batch, Targets
 from diptych.text.tokenizer import Tokenizer
 

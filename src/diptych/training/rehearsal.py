@@ -20,9 +20,9 @@ from diptych import runtime
 from diptych.config import TrainSettings
 from diptych.kernels.dense_attention import LONGEST
 from diptych.models.config import ModelConfig
-from diptych.models.packed import Packed
-from diptych.models.presets import build
 from diptych.models.transformer import Network
+from diptych.packed import Packed
+from diptych.presets import build
 from diptych.tasks.head_task import HeadTask
 from diptych.tasks.task import Batch, Targets
 from diptych.training.optimizers import build_optimizer

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from diptych.kernels.chunked_loss import CHUNK
 from diptych.models.config import ModelConfig
-from diptych.models.presets import preset_config
 from diptych.models.transformer import Network, without_values
+from diptych.presets import preset_config
 from diptych.sizes import PUBLISHED
 from diptych.training.optimizers import parameter_groups
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from diptych.errors import RecipeError, TrainingError
-from diptych.models.packed import Packed
-from diptych.models.presets import create
+from diptych.packed import Packed
+from diptych.presets import create
 from diptych.surgery.depth import keep_layers
 from diptych.tasks.head_task import Features, Logits
 from diptych.tasks.task import Place

@@ -9,7 +9,7 @@ import torch
 from diptych.errors import ModelError, TrainingError
 from diptych.formats.adapter_folder import fingerprint, hang, read_adapter, take_adapter, write_adapter
 from diptych.formats.folder import read_model, write_model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.surgery.low_rank import LowRank, adapters, attach, chosen, detach, parts_of
 from diptych.training.regimes import Surroundings, compose
 from diptych.training.regimes.frozen import Frozen

@@ -17,6 +17,7 @@ _FIXED = {
     "is_causal": True,
     "norm": "rms",
     "norm_eps": 1e-6,
+    "has_free_heads": True,
     "activation": "silu",
     "is_gated": True,
     "positions": "rotary",

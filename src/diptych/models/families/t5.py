@@ -77,6 +77,7 @@ FAMILY = Family(
     fixed={
         "norm": "rms",
         "norm_eps": 1e-6,
+        "has_free_heads": True,
         "positions": "relative",
         "activation": "relu",
         "attention_scale": 1.0,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 
 # Shapes: N tokens, D hidden, W width of queries, keys or values; S texts of T tokens in a block, A relation heads, K size of one.
 

@@ -12,9 +12,9 @@ import transformers
 from diptych.errors import ModelError
 from diptych.formats.folder import write_model
 from diptych.model import Model
-from diptych.models.packed import Packed
-from diptych.models.presets import create, list_presets, num_parameters, preset_config
 from diptych.models.transformer import Network
+from diptych.packed import Packed
+from diptych.presets import create, list_presets, num_parameters, preset_config
 from diptych.sizes import PUBLISHED
 from diptych.text.tokenizer import Tokenizer
 

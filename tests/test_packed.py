@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 
 FAMILIES = ("bert", "gpt2", "gpt", "modernbert", "modernbert-decoder")
 LENGTHS = st.lists(st.integers(0, 20), min_size=1, max_size=9).map(tuple)
@@ -113,7 +113,7 @@ def test_a_causal_token_sees_nothing_of_what_follows(family: str, random_net: Ca
 @settings(max_examples=10, deadline=None)
 @given(lengths=LENGTHS)
 def test_empty_texts_do_no_harm(lengths: tuple[int, ...]) -> None:
-    from diptych.models.presets import create
+    from diptych.presets import create
 
     net = create("bert-tiny", vocab_size=21, hidden_size=8, num_layers=1, head_size=4, feed_forward_size=8)
     net.ensure_head("classes", labels=("a", "b"))
