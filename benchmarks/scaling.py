@@ -25,10 +25,11 @@ from typing import Any
 
 from diptych import runtime
 from diptych.ledger import Ledger
-from diptych.pretraining import Pretrained, make_tokenizer, make_tokens, open_corpus, pretrain_recipe
+from diptych.pretraining import Pretrained, pretrain_recipe
 from diptych.recipe import Recipe, load
 from diptych.tasks import task_class
 from diptych.text.corpus import Corpus
+from diptych.tokenizing import make_tokenizer, make_tokens, open_corpus
 from diptych.training.progress import Several
 from diptych.training.sizing import matrices
 

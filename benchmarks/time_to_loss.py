@@ -26,11 +26,12 @@ from diptych.evaluation.evaluate import score_language, to_judge
 from diptych.formats.folder import read_model
 from diptych.ledger import Ledger
 from diptych.presets import num_parameters, preset_config
-from diptych.pretraining import make_tokens, open_corpus, pretrain_recipe
+from diptych.pretraining import pretrain_recipe
 from diptych.recipe import build
 from diptych.tasks import task_class
 from diptych.text.corpus import Corpus
 from diptych.text.tokenizer import Tokenizer
+from diptych.tokenizing import make_tokens, open_corpus
 from diptych.training.progress import Several
 
 SHAPE = {"num_layers": 4, "hidden_size": 256, "context_length": 256}

@@ -25,7 +25,7 @@ from diptych.installed import PACKAGES
 from diptych.ledger import Ledger
 from diptych.model import Model
 from diptych.models.config import ModelConfig
-from diptych.pretraining import Pretrained, make_tokens, pretrain_recipe
+from diptych.pretraining import Pretrained, pretrain_recipe
 from diptych.recipe import SWITCHES, Recipe, build, from_keywords
 from diptych.remote import Service
 from diptych.running import load_model, pass_on_interrupt
@@ -38,6 +38,7 @@ from diptych.tasks.questions import has_questions
 from diptych.tasks.role_texts import has_head_roles
 from diptych.text.corpus import Corpus
 from diptych.text.tables import is_columnar, read_table
+from diptych.tokenizing import make_tokens
 from diptych.training.progress import Listener, Several, display
 
 

@@ -3,7 +3,6 @@
 corpus -> split by document -> clean -> tokens on disk -> rows -> loop -> held-out evaluation -> model folder and report.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 from diptych import runtime
 from diptych.choosing import choose
 from diptych.config import AUTO
-from diptych.errors import DataError, RecipeError, TrainingError
+from diptych.errors import DataError
 from diptych.evaluation.baselines.kneser_ney import NAME as NGRAM
 from diptych.evaluation.baselines.kneser_ney import ngram_scores
 from diptych.evaluation.evaluate import score_language, to_judge
@@ -34,7 +33,6 @@ from diptych.running import (
     command_of,
     cost_facts,
     interrupted,
-    languages_of,
     next_steps,
     open_workspace,
     regime_of,
@@ -48,14 +46,12 @@ from diptych.surgery.closed_form import MOST_COUNTED, begin_embeddings, begin_la
 from diptych.surgery.vocabulary import extend_vocabulary
 from diptych.tasks import task_class
 from diptych.tasks.measure import by_tokens
-from diptych.text.clean import Cleaning, clean
-from diptych.text.corpus import Corpus, Document, View
-from diptych.text.dedup import deduplicate
+from diptych.text.corpus import Corpus, View
 from diptych.text.extension import extend
-from diptych.text.mixing import mixed
-from diptych.text.shards import TokenShards, cached_shards
-from diptych.text.tokenizer import Tokenizer, usual_kind
+from diptych.text.shards import TokenShards
+from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import word_list
+from diptych.tokenizing import Tokens, all_tokens, make_tokenizer, make_tokens, open_corpus, replayed, tidy
 from diptych.training.loop import Outcome, Plan, train
 from diptych.training.order import Order
 from diptych.training.progress import Journal, Listener, Several, display, read_events
@@ -84,22 +80,6 @@ class Pretrained:
     further: dict[str, Scores] = field(default_factory=dict)
     """What stands beside it: of a model that was trained further what it scored before, and on general text before and after; of one that
     writes what an n-gram model of the same text scores."""
-
-
-@dataclass
-class Tokens:
-    """A corpus as tokens: what is trained on, and what is held out."""
-
-    train: TokenShards
-    held_out: TokenShards
-    corpus: Corpus
-    languages: list[str]
-    sample: str = ""
-    """A text to show the model with: a held-out one, where there is any."""
-    general: TokenShards | None = None
-    """What is held out of the text that is replayed."""
-    before: dict[str, Scores] = field(default_factory=dict)
-    """What the base scored on both."""
 
 
 def pretrain_recipe(
@@ -147,7 +127,7 @@ def pretrain_recipe(
         workspace.keep_tokenizer(tokenizer)
     journal = [Journal(workspace.journal)] if workspace and ranks.is_first else []
     try:
-        tokens = ranks.in_turn(partial(_all_tokens, recipe, corpus, tokenizer, task, ledger))
+        tokens = ranks.in_turn(partial(all_tokens, recipe, corpus, tokenizer, task, ledger))
         tokens.before = before
         ranks.check_data(tokens.train.fingerprint)
         tell = Several([show, *journal] if ranks.is_first else [])
@@ -167,82 +147,6 @@ def _chosen(recipe: Recipe, training: View, show: Listener, *, resume: bool) -> 
     return choice.recipe
 
 
-def open_corpus(recipe: Recipe, source: Any = None) -> Corpus:
-    """The text of a recipe, or the one that was handed over."""
-    if isinstance(source, Corpus):
-        return source
-    settings = recipe.task
-    if source is None:
-        if settings.text is None:
-            raise RecipeError("E405", where=_("the recipe"), key="task.text")
-        # What a recipe names are files, so that a misspelt one is missed and not taken for a text.
-        source = [Path(name) for name in ([settings.text] if isinstance(settings.text, str) else settings.text)]
-    return Corpus(source, text=settings.column, encoding=settings.encoding, group=settings.group, time=settings.time)
-
-
-def make_tokenizer(recipe: Recipe, training: View, panel: str, ledger: Ledger) -> Tokenizer:
-    """The tokenizer that the recipe names, or one that learns from the training text alone."""
-    settings = recipe.model.tokenizer
-    if settings.folder:
-        return Tokenizer.load(settings.folder)
-    kind = settings.kind or usual_kind(panel)
-    texts = (document.text for document in tidy(training, recipe, Ledger()))
-    size = int(recipe.model.sizes.get("vocab_size") or settings.vocab_size)
-    return Tokenizer.train(sample_of(texts), kind, size, panel=panel, lowercase=settings.lowercase, ledger=ledger)  # type: ignore[arg-type]
-
-
-def tidy(documents: View, recipe: Recipe, ledger: Ledger) -> Iterator[Document]:
-    """Documents cleaned and once each, as the recipe asks."""
-    settings = recipe.task.clean.model_dump()
-    dedup = settings.pop("dedup")
-    cleaned = clean(documents, Cleaning(**settings), ledger)
-    return cleaned if dedup == "none" else deduplicate(cleaned, ledger, near=dedup == "near")
-
-
-def make_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any, ledger: Ledger) -> Tokens:
-    """The corpus as tokens on the disk, written now or found there."""
-    cache = Path(recipe.run.cache) if recipe.run.cache else runtime.cache_folder() / "tokens"
-    parts = {}
-    key = {"corpus": corpus.fingerprint(), "held_out": recipe.task.held_out, "clean": recipe.task.clean.model_dump()}
-    key |= {"column": recipe.task.column, "group": recipe.task.group, "time": recipe.task.time}
-    training, held = corpus.split(recipe.task.held_out)
-    for name, view in (("train", training), ("held out", held)):
-        own = Ledger()
-        separator = task.separator(tokenizer)
-        documents, part_key = tidy(view, recipe, own), {**key, "part": name}
-        parts[name] = cached_shards(documents, tokenizer, cache, part_key, separator=separator, ledger=own, words=task.needs_words)
-        if name == "train":
-            ledger.merge(own)
-    ledger.merge(corpus.ledger)
-    total = parts["train"].num_documents + parts["held out"].num_documents
-    ledger.add("split", "documents held out for evaluation", parts["held out"].num_documents, total=total)
-    tokenizer.unknown_share((document.text[:2000] for document in sample_of_documents(corpus)), ledger)
-    sample = next((document.text for view in (held, training) for document in tidy(view, recipe, Ledger())), "")
-    languages = languages_of(document.text for document in sample_of_documents(corpus))
-    return Tokens(parts["train"], parts["held out"], corpus, languages, sample)
-
-
-def _all_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any, ledger: Ledger) -> Tokens:
-    """The corpus as tokens, with a share of the general text that is to be replayed."""
-    tokens = make_tokens(recipe, corpus, tokenizer, task, ledger)
-    if recipe.task.replay is None:
-        return tokens
-    general = make_tokens(_replayed(recipe), open_corpus(_replayed(recipe)), tokenizer, task, Ledger())
-    if not general.train.num_documents:
-        raise TrainingError("E544", path=recipe.task.replay)
-    own = tokens.train.num_tokens
-    tokens.train = mixed(tokens.train, general.train, recipe.task.replay_share, recipe.train.seed)
-    tokens.general = general.held_out
-    ledger.add("replay", mark("tokens of general text that are replayed"), tokens.train.num_tokens - own, total=tokens.train.num_tokens)
-    return tokens
-
-
-def _replayed(recipe: Recipe) -> Recipe:
-    """The recipe, reading the general text instead."""
-    plain = {"text": recipe.task.replay, "column": None, "group": None, "time": None}
-    return recipe.model_copy(update={"task": recipe.task.model_copy(update=plain)})
-
-
 def _grown(base: Model, recipe: Recipe, training: View, ledger: Ledger) -> Model:
     """The base with the words of the training text added to its vocabulary, where the recipe asks for it."""
     if not recipe.model.more_tokens:
@@ -260,7 +164,7 @@ def _scores_of(base: Model, recipe: Recipe, corpus: Corpus) -> dict[str, Scores]
     task = task_class(recipe.task.name)(recipe.task)
     texts = {mark("before, on this text"): (recipe, corpus)}
     if recipe.task.replay is not None:
-        texts[mark("before, on general text")] = (_replayed(recipe), open_corpus(_replayed(recipe)))
+        texts[mark("before, on general text")] = (replayed(recipe), open_corpus(replayed(recipe)))
     found = {}
     for name, (each, text) in texts.items():
         shards = make_tokens(each, text, base.tokenizer, task, Ledger()).held_out
@@ -272,14 +176,6 @@ def _scores_of(base: Model, recipe: Recipe, corpus: Corpus) -> dict[str, Scores]
 def _score(model: Model, task: Any, shards: TokenShards) -> Scores:
     examples = task.examples(shards, model.tokenizer, model.config.context_length, Ledger())
     return score_language(model.net, task, examples, shards)
-
-
-def sample_of_documents(corpus: Corpus, count: int = 50) -> Iterator[Document]:
-    """The first documents of a corpus."""
-    for number, document in enumerate(corpus):
-        if number == count:
-            return
-        yield document
 
 
 def _train(
