@@ -139,6 +139,12 @@ def test_arithmetic_that_we_do_not_have_is_refused_and_not_replaced_by_other(
     assert refusal(tmp_path).code == "E304"
 
 
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, random_net: Callable[..., Any]) -> None:
+    with pytest.raises(DiptychError) as caught:
+        write_model(random_net("modernbert", global_every=0), tmp_path)
+    assert caught.value.code == "E304" and not any(tmp_path.iterdir())
+
+
 def test_a_folder_without_weights_says_so(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     error = refusal(folder)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
 from diptych.models.families.family import ACTIVATION_THERE, SIZES, Family, Rule, both, classes, layer_kinds, read_kinds, refuse
 
@@ -59,6 +60,8 @@ def _read(family: str, extra: int, hf: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(extra: int, config: ModelConfig) -> dict[str, Any]:
+    if not config.global_every:
+        raise ModelError("E304", feature="global_every = 0", family=config.family)
     return {
         "classifier_activation": ACTIVATION_THERE[config.activation],
         "norm_bias": False,
