@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import least_squares
 
-from diptych.models.presets import num_parameters, preset_config
+from diptych.presets import num_parameters, preset_config
 from diptych.training import scaling
 
 RESULTS = Path(__file__).parent / "results" / "scaling.csv"

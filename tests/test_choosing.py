@@ -12,8 +12,8 @@ from diptych.cli.main import app
 from diptych.config import read_yaml
 from diptych.errors import RecipeError
 from diptych.messages import set_language
-from diptych.models.presets import num_parameters
 from diptych.planning import plan
+from diptych.presets import num_parameters
 from diptych.pretraining import pretrain_recipe
 from diptych.recipe import build
 from diptych.text.corpus import Document

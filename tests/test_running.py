@@ -4,7 +4,7 @@ import pytest
 
 from diptych.config import to_yaml
 from diptych.errors import RecipeError
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.recipe import build, load
 from diptych.running import resolve
 from diptych.training.workspace import Workspace

@@ -13,7 +13,7 @@ from diptych import runtime
 from diptych.config import ModelSettings, parse
 from diptych.errors import RecipeError
 from diptych.messages import _
-from diptych.models.presets import num_parameters, preset_config
+from diptych.presets import num_parameters, preset_config
 from diptych.recipe import Recipe
 from diptych.running import PRETRAINING_MINUTES, PRETRAINING_TOKENS, usual_lr
 from diptych.survey import SAMPLE_CHARS, tokens_per_character

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from diptych.config import TrainSettings, parse
 from diptych.errors import RecipeError
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.training.order import Order
 from diptych.training.ramps import Batches, in_pieces, longest_piece
 from diptych.training.schedules import Budget

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.models.presets import num_parameters, preset_config
+from diptych.presets import num_parameters, preset_config
 from diptych.training.scaling import LADDER, STEPS, best_step, critical_step, expected_bits, fresh_tokens, useful_tokens
 
 

@@ -211,7 +211,7 @@ def _carry_out(
 ) -> None:
     from diptych import api, recipe, runtime
     from diptych.config import AUTO, named
-    from diptych.models.presets import list_presets
+    from diptych.presets import list_presets
     from diptych.training.progress import display
 
     file = source if _is_recipe(source) else None

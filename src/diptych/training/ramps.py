@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diptych.config import TrainSettings
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks.task import Examples
 
 SAMPLED = 1000
