@@ -9,7 +9,6 @@ and Muennighoff et al. (2023) by a prior, and the residuals are printed, so that
 
 import csv
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def runs() -> list[Run]:
     return found
 
 
-def expected(run: Run, constants: Sequence[float]) -> float:
+def expected(run: Run, constants: np.ndarray) -> float:
     """The law's bits per byte, short of the factor of the text."""
     floor, size_weight, size_power, text_weight, text_power, critical = constants
     fresh = scaling.fresh_tokens(run.tokens, run.text_tokens)

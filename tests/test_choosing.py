@@ -95,6 +95,16 @@ def test_it_is_said_in_two_sentences_in_both_languages(machine):
     assert "10 分钟" in spoken and spoken.count("。") == 2
 
 
+def test_it_is_said_how_often_the_text_is_read(machine, monkeypatch):
+    """All of the text counts, however little of it can be read in the time."""
+    monkeypatch.setattr(choosing, "tokens_per_character", lambda *_arguments, **_named: 0.5)
+    machine(0.01)
+    texts = documents(count=1000)
+    said = choose(recipe(train={"minutes": 1.0}), texts).reason
+    tokens, passes = (float(said.partition(before)[2].split()[0].replace(",", "")) for before in ("shows it ", "that time, "))
+    assert passes == pytest.approx(tokens / (0.5 * sum(len(text.text) for text in texts)), rel=0.06)
+
+
 def test_a_text_of_nothing_and_a_text_of_two_sentences_are_chosen_for_as_well(machine):
     for texts in ([], [Document("", "")], [Document("Hello there. 你好。", "")]):
         assert size_of(choose(recipe(), texts)) > 0

@@ -45,8 +45,6 @@ WEIGHT_BYTES = 16
 """Of a weight: itself, its gradient and two moments, in float32."""
 MEMORY_SHARE = 0.5
 """A candidate's weights with all that belongs to them take no more of the memory."""
-BYTES_READ = 8
-"""More than a token has of any text that we know, so that text is not counted beyond what can be read."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def choose(recipe: Recipe, documents: Iterable[Document], *, resume: bool = Fals
         model = parse(ModelSettings, kept["model"], where=f"{recipe.run.out}/diptych/recipe.yaml")
         return Choice(recipe.model_copy(update={"model": model}), "")
     minutes = recipe.train.minutes or PRETRAINING_MINUTES
-    text = _Text(recipe, documents, _most_bytes(60 * minutes))
+    text = _Text(recipe, documents)
     best = _climb(recipe, text, 60 * minutes)
     return Choice(_resolved(recipe, best, minutes), _reason(best, minutes))
 
@@ -93,7 +91,7 @@ def choose(recipe: Recipe, documents: Iterable[Document], *, resume: bool = Fals
 class _Text:
     """What is known of the text: how much there is, and how many tokens a vocabulary makes of it."""
 
-    def __init__(self, recipe: Recipe, documents: Iterable[Document], most_bytes: float) -> None:
+    def __init__(self, recipe: Recipe, documents: Iterable[Document]) -> None:
         settings = recipe.model.tokenizer
         self.panel = task_class(recipe.task.name).panel
         self.kind: Kind = settings.kind or usual_kind(self.panel)
@@ -108,8 +106,6 @@ class _Text:
             self.num_documents += 1
             self.num_characters += len(document.text)
             self.num_bytes += len(document.text.encode("utf-8", "surrogatepass"))
-            if self.num_bytes > most_bytes:
-                break
         self._rates: dict[int, float] = {}
 
     def vocabulary(self, rung: Rung) -> int:
@@ -129,13 +125,6 @@ class _Text:
         if vocab_size not in self._rates:
             self._rates[vocab_size] = tokens_per_character(self.sample, vocab_size, kind=self.kind, panel=self.panel)
         return max(1.0, self._rates[vocab_size] * self.num_characters)
-
-
-def _most_bytes(seconds: float) -> float:
-    """More text than the smallest candidate could read in the time if it did nothing but multiply at the probed rate."""
-    speed = runtime.machine().speed
-    smallest = num_parameters(preset_config("gpt-mini", **_sizes(LADDER[0], {}), vocab_size=LADDER[0].vocab_size))
-    return BYTES_READ * 1e9 * max(speed.fp32_gflops, speed.bf16_gflops) * seconds / (6 * smallest)
 
 
 def _climb(recipe: Recipe, text: _Text, seconds: float) -> Candidate:
