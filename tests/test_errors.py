@@ -26,6 +26,7 @@ FLOORS = {
     "E5": {"TrainingError"},
     "E6": {"UsageError"},
     "E7": {"DataError", "ModelError", "UsageError"},
+    "E8": {"UsageError"},
     "E9": {"MachineError"},
 }
 

@@ -4,7 +4,7 @@ A message lives in `CATALOGUE` under its code, in English; `messages` translates
 that fits the floor (`DataError("E101", path=...)`), never a bare `Exception`. Programming errors stay plain asserts.
 
 Codes: E1xx text and data, E2xx tokenizers and packing, E3xx models and folders, E4xx recipes and flags,
-E5xx training, E6xx generating and predicting, E7xx evaluation and reports, E9xx the machine.
+E5xx training, E6xx generating and predicting, E7xx evaluation and reports, E8xx explaining and auditing, E9xx the machine.
 """
 
 import errno
@@ -789,6 +789,75 @@ CATALOGUE: dict[str, Message] = {
     "E708": Message(
         mark("Groups and noise are looked at for tasks with examples, noise for classification alone, and this is {task}."),
         mark("Leave out --by and --noise, or evaluate a model that was fine-tuned on a table."),
+    ),
+    # E8xx: explaining and auditing
+    "E801": Message(
+        mark("There is no text to explain."),
+        mark("Give a text with at least one word."),
+    ),
+    "E802": Message(
+        mark('There is no answer "{label}" to choose; there are {known}. {hint}'),
+        mark("Name one of them, or none for the answer that the model gives."),
+    ),
+    "E803": Message(
+        mark("The text has {length} tokens and this model reads at most {limit} at once."),
+        mark("Explain the part that matters: an explanation is of one reading."),
+    ),
+    "E804": Message(
+        mark('"{stretch}" does not stand in the text.'),
+        mark("Copy it from the text, letter by letter."),
+    ),
+    "E805": Message(
+        mark("These stretches cannot be taken away one by one: {stretch}."),
+        mark("Mark one at least, and none that overlaps another."),
+    ),
+    "E806": Message(
+        mark('There are no units called "{kind}".'),
+        mark("Choose one of: {known}; or mark stretches of the text."),
+    ),
+    "E807": Message(
+        mark("The model finds nothing in this text, so there is nothing to explain."),
+        mark("Name a stretch, to learn why it is not marked: --of."),
+    ),
+    "E808": Message(
+        mark('"{word}" is not one token of this model; it is {pieces}.'),
+        mark("Ask about one of its pieces."),
+    ),
+    "E809": Message(
+        mark("None of this model's heads gives an answer that can be explained: {heads}."),
+        mark("Explain a model that classifies, marks, answers, writes or fills blanks."),
+    ),
+    "E810": Message(
+        mark("This model ({family}) has no attention: it reads from one token to the next."),
+        mark("Explain its answers by another method, for example shapley."),
+    ),
+    "E811": Message(
+        mark("This model ({family}) is two stacks, whose attention cannot be put into one picture."),
+        mark("Explain what it writes by another method, for example shapley."),
+    ),
+    "E812": Message(
+        mark('There is no method "{method}". {hint}'),
+        mark("diptych explain --help lists them."),
+    ),
+    "E813": Message(
+        mark("There is no {name} {value}."),
+        mark("They are counted from 0; the last one is {last}."),
+    ),
+    "E814": Message(
+        mark("A simple model can stand beside one that chooses one label for a text, and this one does something else."),
+        mark("Leave the data out."),
+    ),
+    "E815": Message(
+        mark("The text has {length} pieces, and a page that shows every number holds at most {limit}."),
+        mark("Take a sentence or two."),
+    ),
+    "E816": Message(
+        mark("This kind of answer takes no {option}."),
+        mark("Leave it out."),
+    ),
+    "E817": Message(
+        mark("The gradient of this model ({family}) does not tell which word it owes: it reads a text twice."),
+        mark("Explain its answers by another method, for example shapley."),
     ),
     # E9xx: the machine
     "E901": Message(

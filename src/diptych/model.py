@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tokenizers import decoders
 from torch import Tensor
 
 from diptych.errors import DataError, UsageError
@@ -20,12 +19,17 @@ from diptych.generation.streaming import TextStream
 from diptych.ledger import Ledger
 from diptych.packed import Packed
 from diptych.tasks import task_of_net
+from diptych.tasks.blanks import frame_blanks
 from diptych.tasks.head_task import ask
 from diptych.text.chat_template import Messages, chat_ids
 from diptych.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from diptych.evaluation.surprisal import Surprisal
+    from diptych.explain.attend import TextAttention
+    from diptych.explain.explain import Explanation
+    from diptych.explain.lens import Lens
+    from diptych.explain.trace import Trace
     from diptych.models.config import ModelConfig
 
 
@@ -169,19 +173,9 @@ class Model:
         mask = self.tokenizer.mask_id
         if not self.config.fills or mask is None or "lm" not in self.net.heads:
             raise UsageError("E606", family=self.config.family)
-        name = self.tokenizer.token(mask)
-        parts = text.split(name)
-        if len(parts) < 2:
-            raise UsageError("E607", mask=name)
-        if isinstance(self.tokenizer.backend.decoder, decoders.ByteLevel | decoders.Metaspace):
-            # Where a word's token begins with the space before it, the blank stands for that space too.
-            parts[:-1] = [part.removesuffix(" ") for part in parts[:-1]]
-        ids: list[int] = []
-        for number, part in enumerate(parts):
-            ids += [mask] * (number > 0) + self.tokenizer.encode(part)
-        framed, types = self.tokenizer.frame(ids)
-        if self.config.is_hybrid and self.tokenizer.sep_id is not None:
-            framed[0] = self.tokenizer.sep_id  # a hybrid's documents begin where others end, so that it can write as well
+        if self.tokenizer.token(mask) not in text:
+            raise UsageError("E607", mask=self.tokenizer.token(mask))
+        framed, types, _places = frame_blanks(text, self.tokenizer, is_hybrid=self.config.is_hybrid)
         if len(framed) > self.config.context_length:
             raise UsageError("E608", length=len(framed), limit=self.config.context_length)
         packed = Packed(torch.tensor(framed, device=self.device), (len(framed),), torch.tensor(types, device=self.device))
@@ -266,6 +260,62 @@ class Model:
 
         self.net.eval()
         return surprisals(self.net, self.tokenizer, text)
+
+    def attention(self, text: str, of: str | None = None) -> "TextAttention":
+        """Who looks at whom in a text, in every layer and head; `of` names a word of it whose view is wanted.
+
+        Attention says where a head looks; it is no reason for an answer.
+
+        Raises:
+            UsageError E801, E803, E804: no text, too long, no such word in it. E810, E811: this model has no such attention.
+        """
+        from diptych.explain.attend import attention_to
+
+        return attention_to(self.net, self.tokenizer, text, of)
+
+    def explain(self, given: Any, *, data: Any = None, simple: Any = None, **options: Any) -> "Explanation":
+        """Why the model gives this answer: what each word did to it, and how far that can be trusted.
+
+        Args:
+            given: a text; a pair where the model judges pairs; (question, text) where it answers. A text with [MASK] asks for what
+                is hidden, and one for a model that writes for what comes next.
+            data: labelled rows, from which a simple model (TF-IDF) is learnt whose view of the same words stands beside.
+            simple: one that `explain.simple.simple_of` has learnt already, for many texts.
+            options: `label`, `against` (why the one rather than the other), `of` (which stretch, where it marks some), `method`,
+                `units`, `budget`, `seed`, `judged`, as in `explain.explain`.
+
+        Raises:
+            UsageError E801 to E814: see there. E814: a simple model beside one that does not label texts.
+        """
+        from diptych.explain.explain import explain
+        from diptych.explain.simple import simple_of
+
+        if data is not None:
+            simple = simple_of(task_of_net(self.net), data)
+        return explain(self.net, self.tokenizer, given, simple=simple, **options)
+
+    def trace(self, text: str, *, layer: int | None = None, head: int = 0) -> "Trace":
+        """The text's way through the model with its real numbers; `.save(path)` writes them as one page.
+
+        Args:
+            layer, head: which of them is shown step by step, counted from 0; the last layer as a rule.
+
+        Raises:
+            UsageError E801, E803, E815: no text, or too long. E810, E811: no stack of attention. E813: no such layer or head.
+        """
+        from diptych.explain.trace import trace
+
+        return trace(self.net, self.tokenizer, text, layer=layer, head=head)
+
+    def lens(self, given: Any, top: int = 3) -> "Lens":
+        """What the model would answer if it stopped after each layer (logit lens).
+
+        Raises:
+            UsageError E809: it answers at more than one place. E810, E811: it is no single stack of attention.
+        """
+        from diptych.explain.lens import logit_lens
+
+        return logit_lens(self.net, self.tokenizer, given, top)
 
     def save(self, folder: str | Path) -> Path:
         """Write a Hugging Face folder with weights, config and tokenizer, whole or not at all.

@@ -21,7 +21,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
     assert ran.code == 0 and ran.err == ""
     commands = (
         "demo doctor corpus tokenizer plan pull convert pretrain finetune "
-        "decide generate chat next fill predict evaluate compare data export report recipe models"
+        "decide generate chat next fill predict evaluate compare explain trace data export report recipe models"
     )
     assert all(f" {name} " in ran.out for name in [*commands.split(), "recipe", "models"])
 
@@ -42,6 +42,8 @@ def test_help_names_every_command(diptych: Diptych) -> None:
             "evaluate",
             "compare",
             "decide",
+            "explain",
+            "trace",
             "export",
             "report",
             "models",

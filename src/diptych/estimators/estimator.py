@@ -85,6 +85,10 @@ class Estimator(BaseEstimator):
         answers = list(task.predict(self.model_.net, self.model_.tokenizer, task.inputs(rows)))
         return judge_of(task.name).counts(task, rows, answers)[0].total()
 
+    def explain(self, given: Any, **options: Any) -> Any:
+        """Why this answer to one input: what each word did to it, and how far that can be trusted; see `Model.explain`."""
+        return self._fitted().explain(given, **options)
+
     def save(self, folder: str | Path) -> Path:
         """Write the model's folder, which `dt.load` opens as any other, with what makes it this estimator beside it.
 

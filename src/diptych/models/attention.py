@@ -45,12 +45,7 @@ class Attention(nn.Module):
 
     def forward(self, x_ND: Tensor, sight: Sight, rotation: tuple[Tensor, Tensor] | None, cache: Cache | None) -> Tensor:
         """Each token's view of its own text."""
-        H, G, K = self.num_heads, self.num_kv_heads, self.head_size
-        q_NHK, k_NGK, v_NGK = self.qkv(x_ND).view(-1, H + 2 * G, K).split((H, G, G), dim=1)
-        if self.query_norm is not None and self.key_norm is not None:
-            q_NHK, k_NGK = self.query_norm(q_NHK), self.key_norm(k_NGK)
-        if rotation is not None:
-            q_NHK, k_NGK = rotate(q_NHK, *rotation), rotate(k_NGK, *rotation)
+        q_NHK, k_NGK, v_NGK = self.project(x_ND, rotation)
         texts, held = sight.texts, None
         if cache is not None:
             held = cache.write(self.layer, texts, k_NGK, v_NGK)
@@ -68,6 +63,16 @@ class Attention(nn.Module):
             mask, is_causal = sight.mask(number, self.window)
             parts.append(self._sdpa(q_SHTK, k_SGTK, v_SGTK, mask, is_causal=is_causal))
         return self._join(parts, texts)
+
+    def project(self, x_ND: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The queries, keys and values of each token: [N, H, K], [N, G, K], [N, G, K]."""
+        H, G, K = self.num_heads, self.num_kv_heads, self.head_size
+        q_NHK, k_NGK, v_NGK = self.qkv(x_ND).view(-1, H + 2 * G, K).split((H, G, G), dim=1)
+        if self.query_norm is not None and self.key_norm is not None:
+            q_NHK, k_NGK = self.query_norm(q_NHK), self.key_norm(k_NGK)
+        if rotation is not None:
+            q_NHK, k_NGK = rotate(q_NHK, *rotation), rotate(k_NGK, *rotation)
+        return q_NHK, k_NGK, v_NGK
 
     def across(self, x_ND: Tensor, sight: Sight, memory_MD: Tensor | None, cache: Cache | None) -> Tensor:
         """Each token's view of its text's source.
