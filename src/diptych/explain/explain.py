@@ -169,7 +169,7 @@ class Explanation:
         if self.error is not None:
             lines.append(_("the values miss what they should add up to by {error:.1%}").format(error=self.error))
         lines.append(_("faithfulness (0 a random order, 1 the best one found): {value}").format(value=_shown(self.faithfulness)))
-        if self.stability is not None:
+        if self.stability is not None and self.method in DRAWN:
             lines.append(_("rank correlation of the values under other seeds: {value:.2f}").format(value=self.stability))
         for each in self.beside:
             beside = _("{name}: faithfulness {value}").format(name=_(each.name), value=_shown(each.faithfulness))
