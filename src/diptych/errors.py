@@ -757,6 +757,66 @@ CATALOGUE: dict[str, Message] = {
         mark("There is nothing to recommend from: no item was named, and of the user {user} no choice is known."),
         mark("Name items (--like ID), or a table of choices and a user who is in it (--choices choices.csv --user NAME)."),
     ),
+    "E640": Message(
+        mark("{first} and {second} do not go together."),
+        mark("Leave one of them out; `diptych generate --help` says what each does."),
+    ),
+    "E641": Message(
+        mark("{name} has no effect without {needed}."),
+        mark("Set {needed} as well, or leave {name} out."),
+    ),
+    "E642": Message(
+        mark("A bias needs one token, and {name} is none ({tokens})."),
+        mark("`diptych tokenizer show` says how a text is cut; name a token by its text or its number."),
+    ),
+    "E643": Message(
+        mark('There is no setting "{key}" of what is written. {hint}'),
+        mark("`diptych generate --help` lists all of them."),
+    ),
+    "E644": Message(
+        mark("{key} cannot be {value}: {problem}."),
+        mark("`diptych generate --help` says what each setting does."),
+    ),
+    "E645": Message(
+        mark("A recurrent net ({family}) cannot take back what it has read, which guessing ahead needs."),
+        mark("Leave the draft out."),
+    ),
+    "E646": Message(
+        mark("The model that is to guess has other tokens than the one that writes."),
+        mark("Take one that was trained with the same tokenizer (model.tokenizer.folder), or draft from the text."),
+    ),
+    "E647": Message(
+        mark("Answers of a given form need the package llguidance, which is not installed."),
+        mark("Install it with: pip install llguidance"),
+    ),
+    "E648": Message(
+        mark("The form of the answer ({kind}) cannot be read: {problem}"),
+        mark("Mend it; the guide says which regular expressions, JSON schemas and grammars are understood."),
+    ),
+    "E649": Message(
+        mark("With a tokenizer of the kind {kind} no form can be kept to: what a token adds to a text depends on its neighbours."),
+        mark("Take a model with byte-level BPE, Unigram or characters."),
+    ),
+    "E650": Message(
+        mark("The form of the answer ({kind}) cannot be kept to: {problem}."),
+        mark("The tokenizer may lack what must come next (one of the kind bpe can write every text), or the form is too large."),
+    ),
+    "E651": Message(
+        mark("A model in eight bits cannot be trained, and no gradient goes through it."),
+        mark("Take the model that it was made of, train that, and compress it afterwards."),
+    ),
+    "E652": Message(
+        mark("A model in eight bits cannot be exported: what it lost would be lost twice."),
+        mark("Export the model that it was made of; --type q8_0 writes eight bits for llama.cpp."),
+    ),
+    "E653": Message(
+        mark("This model is in eight bits already."),
+        mark("Compress the model that it was made of."),
+    ),
+    "E654": Message(
+        mark("In eight bits this model is {speedup} times as fast on this machine, which is no gain: nothing was written."),
+        mark("Keep the model as it is, or compress it where it is to run; distill makes a smaller one that is faster everywhere."),
+    ),
     # E7xx: evaluation and reports
     "E701": Message(
         mark("There is no report in {path}."),

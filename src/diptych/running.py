@@ -10,7 +10,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.config import BUDGETS, TrainSettings, parse
-from diptych.errors import RecipeError
+from diptych.errors import ModelError, RecipeError
 from diptych.formats.adapter_folder import hang, read_adapter
 from diptych.formats.folder import read_model
 from diptych.formats.gguf import read_gguf
@@ -19,6 +19,7 @@ from diptych.installed import find_model
 from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.model import Model
+from diptych.models.int8 import is_int8
 from diptych.recipe import Recipe
 from diptych.surgery.depth import keep_layers
 from diptych.surgery.low_rank import detach
@@ -109,10 +110,16 @@ def _read_file(path: Path) -> tuple[Any, Tokenizer]:
 
 
 def base_model(recipe: Recipe) -> Model | None:
-    """The model that the recipe starts from, with as many of its layers as it asks for; None where it starts anew."""
+    """The model that the recipe starts from, with as many of its layers as it asks for; None where it starts anew.
+
+    Raises:
+        ModelError E651: its matrices are in eight bits.
+    """
     if recipe.model.base is None:
         return None
     model = load_model(recipe.model.base)
+    if is_int8(model.net):
+        raise ModelError("E651")
     return model if recipe.model.layers is None else Model(keep_layers(model.net, recipe.model.layers), model.tokenizer)
 
 

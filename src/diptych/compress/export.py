@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Any, get_args
 
-from diptych.errors import RecipeError
+from diptych.errors import ModelError, RecipeError
 from diptych.formats.atomic import full_disk_is_named
 from diptych.formats.gguf import Precision, write_gguf
 from diptych.ledger import Ledger
 from diptych.messages import mark
+from diptych.models.int8 import is_int8
 from diptych.text.gguf_vocabulary import write_vocabulary
 from diptych.text.tokenizer import Tokenizer
 
@@ -21,11 +22,13 @@ def export_gguf(net: Any, tokenizer: Tokenizer, out: str | Path, precision: str,
     """Write a GGUF file, whole or not at all.
 
     Raises:
-        RecipeError E403: an unknown precision. ModelError E326, E327: llama.cpp has no such tokenizer or model.
+        RecipeError E403: an unknown precision. ModelError E326, E327: llama.cpp has no such tokenizer or model. E652: it is in eight bits.
         MachineError E902, E904: the file cannot be written.
     """
     if precision not in PRECISIONS:
         raise RecipeError("E403", where="export", key="type", value=precision, problem=", ".join(PRECISIONS))
+    if is_int8(net):
+        raise ModelError("E652")
     path = Path(out)
     metadata = {"general.name": path.stem, **write_vocabulary(tokenizer, net.config.vocab_size)}
     part = path.with_name(f".{path.name}.part")

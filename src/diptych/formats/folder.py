@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diptych.config import nearest
 from diptych.errors import ModelError
+from diptych.formats import int8_folder
 from diptych.formats.hugging_face import canonical, class_for, config_for, config_from
 from diptych.formats.sentence_folder import read_pooling, write_pooling
 from diptych.messages import _
@@ -23,6 +24,7 @@ from diptych.models.config import ModelConfig
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import Family, Rule, their_shapes, to_ours, to_theirs
 from diptych.models.heads import HEAD_NAMES
+from diptych.models.int8 import is_int8
 from diptych.models.pooling import SentenceHead
 from diptych.models.transformer import Network, without_values
 
@@ -47,7 +49,10 @@ def read_model(folder: str | Path) -> Network:
     folder = Path(folder)
     hf = read_config(folder)
     family, config = _family(folder, hf), read_shape(folder)
-    net = assemble(hf, family, config, _read_tensors(folder), folder)
+    if isinstance(hf.get(int8_folder.KEY), dict):
+        net = int8_folder.build(config, hf, _read_file(folder / int8_folder.WEIGHTS), folder / int8_folder.WEIGHTS)
+    else:
+        net = assemble(hf, family, config, _read_tensors(folder), folder)
     if (folder / HEADS).exists():
         _add_heads(net, folder / HEADS)
     if (pooling := read_pooling(folder)) is not None:
@@ -100,14 +105,20 @@ def read_shape(folder: str | Path) -> ModelConfig:
 def write_model(net: Network, folder: Path) -> None:
     """Write config and weights into an existing folder, so that transformers' AutoModel opens them.
 
-    A hybrid is written as the two panels that it is: the encoder, and in `causal/` the decoder of the same weights.
+    A hybrid is written as the two panels that it is: the encoder, and in `causal/` the decoder of the same weights. Matrices in
+    eight bits are for Diptych alone, in a file of their own.
     """
     config = net.config
-    _write(net, config, folder)
+    if is_int8(net):
+        heads = [head for head in net.heads if head in FAMILIES[config.family].heads]
+        _write_json(folder / "config.json", {**_described(config, heads), **int8_folder.describe(net)})
+        int8_folder.write_weights(net, folder)
+    else:
+        _write(net, config, folder)
     for head in net.heads.values():
         if isinstance(head, SentenceHead):
             write_pooling(head.pooling, config.hidden_size, config.context_length, folder)
-    if config.is_hybrid:
+    if config.is_hybrid and not is_int8(net):
         (folder / CAUSAL).mkdir(exist_ok=True)
         _write(net, dataclasses.replace(config, family=f"{config.family}-decoder", is_causal=True), folder / CAUSAL)
 
@@ -115,9 +126,6 @@ def write_model(net: Network, folder: Path) -> None:
 def _write(net: Network, config: ModelConfig, folder: Path) -> None:
     family = FAMILIES[config.family]
     heads = [head for head in net.heads if head in family.heads]
-    hf = {"architectures": [class_for(family, heads)], **config_for(family, config)}
-    if config.task:
-        hf[TASK] = dict(config.task)
     ours = net.state_dict()
     tensors: dict[str, Tensor] = {}
     for rule in family.rules(config, heads):
@@ -127,7 +135,7 @@ def _write(net: Network, config: ModelConfig, folder: Path) -> None:
         tensors |= {twin: tensors[name].clone() for twin, name in family.twins.items() if name in tensors}
     if not set(heads) - {"pooler"} and family.prefix:
         tensors = {name.removeprefix(f"{family.prefix}."): tensor for name, tensor in tensors.items()}
-    _write_json(folder / "config.json", hf)
+    _write_json(folder / "config.json", _described(config, heads))
     if "lm" in heads and (config.is_causal or config.is_encoder_decoder):
         ids = {f"{role}_token_id": number for role, number in config.token_ids if role in ("bos", "eos", "pad")}
         start = {"decoder_start_token_id": config.decoder_start_id} if config.is_encoder_decoder else {}
@@ -141,6 +149,13 @@ def _write(net: Network, config: ModelConfig, folder: Path) -> None:
     }
     if own:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}, folder / HEADS)
+
+
+def _described(config: ModelConfig, heads: list[str]) -> dict[str, Any]:
+    """What config.json says."""
+    family = FAMILIES[config.family]
+    hf = {"architectures": [class_for(family, heads)], **config_for(family, config)}
+    return {**hf, TASK: dict(config.task)} if config.task else hf
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -43,13 +43,27 @@ class LanguageHead(nn.Module):
         self.bias_V = nn.Parameter(torch.zeros(config.vocab_size)) if config.has_lm_bias else None
         if config.is_tied:
             # In a list, so that the matrix stays the embedding's own: counted, saved and optimized once.
-            self._tied = [embedding]
+            self._tied: list[nn.Module] = [embedding]
         else:
             self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     @property
     def weight_VD(self) -> Tensor:
-        return self._tied[0].weight if hasattr(self, "_tied") else self.decoder.weight
+        return self._matrix.weight  # type: ignore[return-value]
+
+    def tie(self, before: nn.Module, after: nn.Module) -> None:
+        """Multiply by another embedding's matrix from now on, where this was the one."""
+        if hasattr(self, "_tied") and self._tied[0] is before:
+            self._tied = [after]
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether the vocabulary's matrix is in eight bits."""
+        return hasattr(self._matrix, "product")
+
+    @property
+    def _matrix(self) -> nn.Module:
+        return self._tied[0] if hasattr(self, "_tied") else self.decoder
 
     def features(self, hidden_MD: Tensor) -> Tensor:
         """What meets the vocabulary's matrix; kept apart so that a loss can be taken without keeping the logits."""
@@ -57,6 +71,8 @@ class LanguageHead(nn.Module):
         return features_MD if self.scale == 1.0 else features_MD * self.scale
 
     def forward(self, hidden_MD: Tensor) -> Tensor:
+        if self.is_int8:
+            return self._matrix.product(self.features(hidden_MD), self.bias_V)  # type: ignore[operator]
         return F.linear(self.features(hidden_MD), self.weight_VD, self.bias_V)
 
 

@@ -70,7 +70,7 @@ class Embedding(nn.Module):
         if shared is None:
             self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         # In a list, so that the matrix stays its first owner's: counted, saved and optimized once.
-        self._shared = [shared] if shared is not None else []
+        self._shared: list[nn.Module] = [shared] if shared is not None else []
         self.scale = config.embedding_scale
         self.offset = config.position_offset
         rows = config.context_length + config.position_offset
@@ -79,6 +79,10 @@ class Embedding(nn.Module):
         self.types = nn.Embedding(config.num_token_types, config.hidden_size) if config.num_token_types else None
         self.norm = norm(config, config.hidden_size) if config.has_embedding_norm else None
         self.dropout = nn.Dropout(config.dropout)
+
+    def share(self, before: nn.Module, after: nn.Module) -> None:
+        """Read another one's vectors of tokens from now on, where `before` was read."""
+        self._shared = [after if each is before else each for each in self._shared]
 
     def forward(self, texts: Packed, positions_N: Tensor) -> Tensor:
         x_ND = (self._shared[0] if self._shared else self.tokens)(texts.ids_N)

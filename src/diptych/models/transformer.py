@@ -181,7 +181,7 @@ class Network(nn.Module):
 
     def new_cache(self, num_texts: int, capacity: int) -> Memory:
         """Room for what is kept of `num_texts` texts of up to `capacity` tokens."""
-        weight, config = self.body.embedding.tokens.weight, self.config
+        weight, config = next(self.body.parameters()), self.config
         if config.cell:
             parts = 2 if config.cell == "lstm" else 1
             return State(config.num_layers, parts, num_texts, config.hidden_size, capacity, weight.dtype, weight.device)

@@ -145,9 +145,35 @@ class Features:
         return Features(self.features_MD[part], self.weight_VD, self.bias_V)
 
 
+@dataclass
+class Unkept:
+    """Answers of a language head in eight bits, whose logits are made some rows at a time."""
+
+    head: Any
+    hidden_MD: Tensor
+    ROWS: ClassVar[int] = 256
+
+    def nats(self, gold_M: Tensor) -> Tensor:
+        parts = zip(self.hidden_MD.split(self.ROWS), gold_M.split(self.ROWS), strict=True)
+        return torch.cat(
+            [torch.nn.functional.cross_entropy(self.head(hidden_MD).float(), gold, reduction="none") for hidden_MD, gold in parts]
+        )
+
+    def logits(self) -> Tensor:
+        return self.head(self.hidden_MD)
+
+    def __len__(self) -> int:
+        return len(self.hidden_MD)
+
+    def __getitem__(self, part: slice) -> "Unkept":
+        return Unkept(self.head, self.hidden_MD[part])
+
+
 def ask(net: Any, head: str, hidden_ND: Tensor, texts: Packed, at_M: Tensor) -> Answers:
     """The answers of `head` at the places `at_M`: positions for the language head, numbers of texts for the others."""
     module = net.heads[head]
+    if head == "lm" and module.is_int8:
+        return Unkept(module, hidden_ND[at_M])
     if head == "lm":
         return Features(module.features(hidden_ND[at_M]), module.weight_VD, module.bias_V)
     if head in TEXT_HEADS:
