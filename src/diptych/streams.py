@@ -21,6 +21,19 @@ def seed_for(seed: int, *key: Key) -> int:
     return _digest(seed, *key) & ((1 << 63) - 1)
 
 
+def uniforms(position: np.ndarray, seed: int, *key: Key) -> np.ndarray:
+    """A number in (0, 1) for each of `position` under `key`, each by its own position alone: none is drawn for those between.
+
+    Args:
+        position: integers of 0 or more.
+    """
+    digest = _digest(seed, *key)
+    with np.errstate(over="ignore"):
+        counter = np.asarray(position, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(digest & ((1 << 64) - 1))
+    bits = _mix(_mix(counter) ^ np.uint64(digest >> 64)) >> np.uint64(11)
+    return (bits.astype(np.float64) + 0.5) * 2.0**-53
+
+
 def permute(position: np.ndarray, size: int, seed: int, *key: Key) -> np.ndarray:
     """Where a keyed shuffle of 0..size-1 puts each of `position`, without holding the shuffle in memory.
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from diptych.errors import UsageError
-from diptych.generation.beam import Beam, beam_search
+from diptych.generation.beam import Beam, beam_answers, beam_search
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
+from diptych.generation.writing import Writing
+from diptych.models.presets import create
 from diptych.models.transformer import Network
-from diptych.presets import create
 
 VOCAB, END, CONTEXT = 6, 5, 16
 PROMPTS = [[1, 2], [3, 0, 4, 2], [4]]
@@ -59,9 +60,10 @@ def test_one_candidate_is_greedy_decoding(preset: str) -> None:
         net = net_of(preset, seed)
         prompts, sources = starts(net, PROMPTS)
         found = beam_search(net, prompts, Beam(1), limits=[8] * 3, ends=frozenset({END}), sources=sources)
-        steps = list(decode(net, prompts, Sampling(temperature=0), max_new_tokens=8, ends=frozenset({END}), sources=sources))
-        greedy = [tuple(token for step in steps if (token := step[number]) is not None) for number in range(3)]
-        assert [answer.tokens for answer in found] == greedy
+        greedy = [Writing(prompt, source) for prompt, source in zip(prompts, sources or [None] * 3, strict=True)]
+        for _step in decode(net, greedy, Sampling(temperature=0), max_new_tokens=8, ends=frozenset({END})):
+            pass
+        assert [list(answer.tokens) for answer in found] == [answer.tokens for answer in greedy]
 
 
 @pytest.mark.parametrize("preset", ["gpt-tiny", "transformer-tiny"])
@@ -94,7 +96,7 @@ def test_an_answer_without_an_end_is_cut_at_its_limit() -> None:
 def test_what_cannot_be_searched_is_refused() -> None:
     net = net_of("gpt-tiny")
     assert beam_search(net, [], Beam(), limits=[]) == []
-    for wrong in ({"width": 0}, {"length_penalty": math.inf}):
+    for wrong in ({"width": 0}, {"length_penalty": math.inf}, {"width": 4, "groups": 3}, {"groups": 0}):
         with pytest.raises(UsageError) as error:
             Beam(**wrong)
         assert error.value.code == "E601"
@@ -104,3 +106,38 @@ def test_what_cannot_be_searched_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         beam_search(create("bert-tiny", vocab_size=9), [[1]], Beam(), limits=[3])
     assert error.value.code == "E602"
+
+
+def diverse_by_hand(net: Network, prompt: list[int], groups: int, width: int, diversity: float, steps: int) -> list[list[tuple[int, ...]]]:
+    """Algorithm 1 of Vijayakumar et al. with Hamming diversity, without a cache and without ends: the candidates of each group."""
+    beams: list[list[tuple[tuple[int, ...], float]]] = [[((), 0.0)] for _group in range(groups)]
+    for _step in range(steps):
+        taken = [0] * VOCAB
+        for number, beam in enumerate(beams):
+            longer = [((*words, token), log_p(net, prompt, (*words, token))) for words, _log in beam for token in range(VOCAB)]
+            best = sorted(longer, key=lambda each: -(each[1] - diversity * taken[each[0][-1]]))[:width]
+            for words, _log in best:
+                taken[words[-1]] += 1
+            beams[number] = best
+    return [[words for words, _log in sorted(beam, key=lambda each: -each[1])] for beam in beams]
+
+
+@pytest.mark.parametrize("preset", ["gpt-tiny", "transformer-tiny"])
+@torch.inference_mode()
+def test_groups_keep_away_from_each_other_as_the_paper_says(preset: str) -> None:
+    net = net_of(preset)
+    prompts, sources = starts(net, PROMPTS)
+    found = beam_answers(net, prompts, Beam(6, 0.0, 3, 0.7), limits=[4] * 3, sources=sources)
+    for prompt, answers in zip(PROMPTS, found, strict=True):
+        groups = diverse_by_hand(net, prompt, 3, 2, 0.7, 4)
+        assert [answer.tokens for answer in answers] == [words for rank in zip(*groups, strict=True) for words in rank]
+        for answer in answers:
+            assert math.isclose(answer.log_probability, log_p(net, prompt, answer.tokens), abs_tol=1e-4)
+
+
+def test_a_search_gives_several_answers_the_best_of_those_that_ended_first() -> None:
+    net, beam = net_of("gpt-tiny"), Beam(4)
+    for answers in beam_answers(net, PROMPTS, beam, limits=[5] * 3, ends=frozenset({END})):
+        values = [(each.is_ended, beam.value(each.log_probability, each.length)) for each in answers]
+        assert len(answers) >= 4 and values == sorted(values, reverse=True)
+        assert len({(each.tokens, each.is_ended) for each in answers}) == len(answers)

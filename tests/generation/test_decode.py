@@ -1,5 +1,6 @@
 """Writing with a cache beside writing without one, beside transformers, and beyond the end of the context."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from diptych.errors import UsageError
 from diptych.formats.folder import write_model
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
-from diptych.packed import Packed
-from diptych.presets import create
+from diptych.generation.writing import Writing
+from diptych.models.packed import Packed
+from diptych.models.presets import create
 
 FAMILIES = ("gpt2", "gpt", "modernbert-decoder", "rnn", "gru", "lstm")
 RECURRENT = ("rnn", "gru", "lstm")
@@ -36,34 +38,32 @@ def make(family: str, context_length: int = 64, seed: int = 0) -> Any:
 
 
 def written(net: Any, prompts: list[list[int]], sampling: Sampling, num: int, ends: frozenset[int] = frozenset()) -> list[list[int]]:
-    answers: list[list[int]] = [[] for _ in prompts]
-    for step in decode(net, prompts, sampling, max_new_tokens=num, ends=ends):
-        for answer, token in zip(answers, step, strict=True):
-            if token is not None:
-                answer.append(token)
-    return answers
+    answers = [Writing(prompt) for prompt in prompts]
+    for _step in decode(net, answers, sampling, max_new_tokens=num, ends=ends):
+        pass
+    return [answer.tokens for answer in answers]
 
 
-def one_by_one(net: Any, prompt: list[int], sampling: Sampling, num: int, answer: int = 0) -> list[int]:
+def one_by_one(net: Any, prompt: list[int], sampling: Sampling, num: int) -> list[int]:
     """The same without a cache: the whole text is read anew for every token; a full context begins again with its last half."""
     text, view = list(prompt), list(prompt)
     limit = net.config.context_length
-    for position in range(num):
+    for _position in range(num):
         if len(view) > limit:
             view = view[-max(1, limit // 2) :]
         with torch.inference_mode():
             logits_V = net.logits(torch.tensor([view]))[0, -1]
-        token = int(sampling.choose(logits_V[None], [answer], position))
+        (token,) = sampling.choose(logits_V[None], [Writing(prompt, tokens=text[len(prompt) :])])
         text.append(token)
         view.append(token)
     return text[len(prompt) :]
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, Sampling(1.0, 20, 0.95, 3)])
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.0, top_k=20, seed=3)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_with_a_cache_it_writes_what_it_writes_without_one(family: str, sampling: Sampling) -> None:
     net = make(family)
-    expected = [one_by_one(net, prompt, sampling, 15, number) for number, prompt in enumerate(PROMPTS)]
+    expected = [one_by_one(net, prompt, sampling, 15) for prompt in PROMPTS]
     assert written(net, PROMPTS, sampling, 15) == expected
     assert len({tuple(answer) for answer in expected}) == len(PROMPTS)
 
@@ -137,7 +137,7 @@ def test_a_cache_can_keep_some_texts_and_keep_one_twice(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_answer_ends_at_an_end_token_and_the_others_go_on(family: str) -> None:
     net = make(family)
-    sampling = Sampling(1.0, 0, 1.0, 9)
+    sampling = Sampling(temperature=1.0, top_p=1.0, seed=9)
     whole = written(net, PROMPTS, sampling, 20)
     end = whole[1][6]
     expected = [answer[: answer.index(end)] if end in answer else answer for answer in whole]
@@ -160,22 +160,22 @@ def test_memory_that_is_not_written_yet_is_never_read() -> None:
 def test_when_all_answers_have_ended_no_step_follows() -> None:
     net = make("gpt")
     first = written(net, [[8]], GREEDY, 1)[0][0]
-    assert list(decode(net, [[8]], GREEDY, max_new_tokens=9, ends=frozenset({first}))) == []
+    assert list(decode(net, [Writing([8])], GREEDY, max_new_tokens=9, ends=frozenset({first}))) == []
 
 
 @pytest.mark.parametrize("prompts, num", [([], 5), ([[1, 2]], 0)])
 def test_nothing_asked_is_nothing_written(prompts: list[list[int]], num: int) -> None:
-    assert list(decode(make("gpt"), prompts, GREEDY, max_new_tokens=num)) == []
+    assert list(decode(make("gpt"), [Writing(prompt) for prompt in prompts], GREEDY, max_new_tokens=num)) == []
 
 
 def test_an_empty_prompt_and_a_model_that_does_not_write_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
-        list(decode(make("gpt"), [[1], []], GREEDY, max_new_tokens=3))
+        list(decode(make("gpt"), [Writing([1]), Writing([])], GREEDY, max_new_tokens=3))
     assert caught.value.code == "E603"
     for net in (create("bert-tiny", vocab_size=20), create("gpt-tiny", vocab_size=20)):
         net.keep_heads(("lm",) if not net.config.is_causal else ())
         with pytest.raises(UsageError) as refused:
-            list(decode(net, [[1]], GREEDY, max_new_tokens=3))
+            list(decode(net, [Writing([1])], GREEDY, max_new_tokens=3))
         assert refused.value.code == "E602"
 
 
@@ -185,3 +185,50 @@ def test_dropout_is_off_while_writing() -> None:
     net.set_config(dropout=0.5)
     net.train()
     assert written(net, PROMPTS, GREEDY, 10) == expected
+
+
+def test_an_answer_is_the_same_alone_and_among_others() -> None:
+    """Its seed, its own number and the place of a token decide, never where in a batch it stands."""
+    net, sampling = make("gpt"), Sampling(temperature=1.5, top_p=1.0, seed=4)
+    together = written(net, [*PROMPTS, PROMPTS[0]], sampling, 12)
+    assert together == [written(net, [prompt], sampling, 12)[0] for prompt in [*PROMPTS, PROMPTS[0]]]
+    assert all(sum(a == b for a, b in zip(one, other)) < 9 for one, other in itertools.combinations(together[:4], 2))
+
+
+def test_several_answers_to_a_prompt_differ_and_its_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, sampling = make("gpt"), Sampling(temperature=1.5, top_p=1.0, seed=4)
+    sizes: list[int] = []
+    hidden = net.hidden
+    monkeypatch.setattr(net, "hidden", lambda texts, cache=None: sizes.append(texts.num_tokens) or hidden(texts, cache))
+    answers = [Writing(PROMPTS[0], key=key) for key in range(5)]
+    for _step in decode(net, answers, sampling, max_new_tokens=10):
+        pass
+    assert sizes == [len(PROMPTS[0])] + [5] * 9
+    assert len({tuple(answer.tokens) for answer in answers}) == 5
+    alone = Writing(PROMPTS[0], key=3)
+    assert len(list(decode(net, [alone], sampling, max_new_tokens=10))) == 10
+    assert alone.tokens == answers[3].tokens and alone.ending == "length"
+
+
+def test_a_reader_can_end_an_answer_and_the_others_go_on() -> None:
+    net = make("gpt")
+    expected = written(net, PROMPTS, GREEDY, 8)
+    answers = [Writing(prompt) for prompt in PROMPTS]
+    for number, _step in enumerate(decode(net, answers, GREEDY, max_new_tokens=8)):
+        if number == 2:
+            answers[1].ending = "stop"
+    assert [answer.tokens for answer in answers] == [each[:3] if number == 1 else each for number, each in enumerate(expected)]
+    assert [answer.ending for answer in answers] == ["length", "stop", "length", "length"]
+
+
+def test_log_probabilities_are_those_of_the_model_whatever_is_drawn() -> None:
+    net = make("gpt")
+    answer = Writing(PROMPTS[0], alternatives=3)
+    for _step in decode(net, [answer], Sampling(temperature=2.0, top_k=9, repetition_penalty=1.5), max_new_tokens=6):
+        pass
+    with torch.inference_mode():
+        logs = torch.log_softmax(net.logits(torch.tensor([answer.text]))[0].double(), dim=-1)
+    assert [chance.token for chance in answer.chances] == answer.tokens
+    for place, chance in enumerate(answer.chances, len(PROMPTS[0]) - 1):
+        assert abs(chance.log_probability - float(logs[place, chance.token])) < 1e-4
+        assert [token for token, _log in chance.alternatives] == logs[place].topk(3).indices.tolist()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.generation import decode as decoding
+from diptych.generation import cached
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
+from diptych.generation.writing import Writing
 from diptych.models.config import ModelConfig
 from diptych.packed import Packed
 from diptych.presets import build, list_presets, preset_config
@@ -47,10 +48,10 @@ def small(preset: str) -> ModelConfig:
 
 def one_by_one(net: Any, number: int, sampling: Sampling, num_tokens: int, sources: list[list[int]] | None) -> list[int]:
     text, source = list(PROMPTS[number]), None if sources is None else [sources[number]]
-    for position in range(num_tokens):
+    for _position in range(num_tokens):
         with torch.inference_mode():
             logits_V = net.heads["lm"](net.hidden(packed([text], source))[-1])
-        text.append(int(sampling.choose(logits_V[None], [number], position)))
+        text += sampling.choose(logits_V[None], [Writing(PROMPTS[number], source and source[0], tokens=text[len(PROMPTS[number]) :])])
     return text[len(PROMPTS[number]) :]
 
 
@@ -65,14 +66,16 @@ def row(texts: list[list[int]]) -> Packed:
 def left_padded(net: Any, sampling: Sampling, num_tokens: int, sources: list[list[int]] | None) -> list[list[int]]:
     """All texts in one rectangle with padding before them, without a cache, as other libraries write."""
     texts = [list(prompt) for prompt in PROMPTS]
-    for position in range(num_tokens):
+    for _position in range(num_tokens):
         longest = max(map(len, texts))
         ids = torch.tensor([[0] * (longest - len(text)) + text for text in texts])
         mask = torch.tensor([[0] * (longest - len(text)) + [1] * len(text) for text in texts])
         rows = replace(Packed.from_padded(ids, mask), is_causal=True, source=None if sources is None else row(sources))
         with torch.inference_mode():
             logits_BV = rows.pad(net.heads["lm"](net.hidden(rows)))[:, -1]
-        for text, token in zip(texts, sampling.choose(logits_BV, range(len(texts)), position).tolist(), strict=True):
+        pairs = zip(PROMPTS, sources or [None] * len(PROMPTS), texts, strict=True)
+        rows_B = [Writing(prompt, source, tokens=text[len(prompt) :]) for prompt, source, text in pairs]
+        for text, token in zip(texts, sampling.choose(logits_BV, rows_B), strict=True):
             text.append(token)
     return [text[len(prompt) :] for text, prompt in zip(texts, PROMPTS, strict=True)]
 
@@ -89,24 +92,25 @@ def test_a_hundred_tokens_are_the_same_however_they_are_written(
     assert sampling is GREEDY or all(len(set(answer)) > 10 for answer in expected)
 
     def written(prompts: list[list[int]], sources: list[list[int]] | None) -> list[list[int]]:
-        steps = decode(net, prompts, sampling, max_new_tokens=num_tokens, sources=sources)
-        return [[token for token in answer if token is not None] for answer in zip(*steps, strict=True)]
+        answers = [Writing(prompt, source) for prompt, source in zip(prompts, sources or [None] * len(prompts), strict=True)]
+        assert len(list(decode(net, answers, sampling, max_new_tokens=num_tokens))) == num_tokens
+        return [answer.tokens for answer in answers]
 
     assert written(PROMPTS, sources) == expected
     assert written(PROMPTS[:1], None if sources is None else sources[:1]) == expected[:1]
     assert left_padded(net, sampling, num_tokens, sources) == expected
     for size in (4, 22):
-        monkeypatch.setattr(decoding, "PIECE_TOKENS", size)
+        monkeypatch.setattr(cached, "PIECE_TOKENS", size)
         assert written(PROMPTS, sources) == expected
 
 
 @pytest.mark.parametrize("preset", [name for name in DECODERS if not preset_config(name).is_encoder_decoder])
 def test_a_long_prompt_is_read_in_pieces_of_bounded_size(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = lively(small(preset))
-    monkeypatch.setattr(decoding, "PIECE_TOKENS", 10)
+    monkeypatch.setattr(cached, "PIECE_TOKENS", 10)
     sizes = []
     hidden = net.hidden
     monkeypatch.setattr(net, "hidden", lambda texts, cache=None: sizes.append(texts.num_tokens) or hidden(texts, cache))
     prompts = [[number % 61 for number in range(100)], [1, 2, 3]]
-    next(decode(net, prompts, GREEDY, max_new_tokens=2))
+    next(decode(net, [Writing(prompt) for prompt in prompts], GREEDY, max_new_tokens=2))
     assert sum(sizes) == 103 and max(sizes) <= 10

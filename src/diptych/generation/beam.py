@@ -3,18 +3,24 @@
 At each step every candidate of a text is continued by its best tokens and the best of these go on. An answer that ends is put
 aside with its log-probability over a penalty of its length, so that short answers do not win by being short. With one candidate
 this is greedy decoding.
+
+The candidates of one search are mostly one answer with another last word. With several groups (diverse beam search, Vijayakumar et
+al. 2016) each group looks at what those before it chose at the same step, and takes a little off it.
 """
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import torch
 
 from diptych.errors import UsageError
-from diptych.generation.decode import Cached, check_writes
+from diptych.generation.cached import Cached, check_writes
+from diptych.generation.writing import Writing
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,16 @@ class Beam:
     """Candidates of each text that go on; 1 is greedy."""
     length_penalty: float = 0.6
     """The exponent of the penalty ((5 + length) / 6); larger prefers longer answers, 0 compares bare probabilities."""
+    groups: int = 1
+    """Into so many the candidates are parted; the width is a multiple of it."""
+    diversity: float = 0.5
+    """What a token loses, in nats, for each candidate of an earlier group that chose it at the same step."""
 
     def __post_init__(self) -> None:
         if self.width < 1:
             raise UsageError("E601", name="beams", value=self.width, rule="1 <= beams")
+        if self.groups < 1 or self.width % self.groups:
+            raise UsageError("E601", name="beam_groups", value=self.groups, rule="beams % beam_groups == 0")
         if not math.isfinite(self.length_penalty):
             raise UsageError("E601", name="length_penalty", value=self.length_penalty, rule="-inf < length_penalty < inf")
 
@@ -57,12 +69,19 @@ class Found:
 
 @dataclass
 class _Search:
-    """One text's candidates and answers."""
+    """One group's candidates and answers for one text."""
 
+    owner: int
+    """The number of its text."""
     limit: int
     least: int
     rows: list[tuple[tuple[int, ...], float]] = field(default_factory=lambda: [((), 0.0)])
     ended: list[Found] = field(default_factory=list)
+
+    def best(self, beam: Beam) -> list[Found]:
+        """Its answers, the best first; those that were cut come after those that ended."""
+        cut = [Found(tokens, total, len(tokens)) for tokens, total in self.rows]
+        return sorted([*self.ended, *cut], key=lambda each: (not each.is_ended, -beam.value(each.log_probability, each.length)))
 
 
 def beam_search(
@@ -77,6 +96,24 @@ def beam_search(
 ) -> list[Found]:
     """The best answer to each prompt that the search finds; one that was cut at its limit only where none ended.
 
+    Args and errors are those of `beam_answers`.
+    """
+    found = beam_answers(net, prompts, beam, limits=limits, least=least, ends=ends, sources=sources)
+    return [answers[0] for answers in found]
+
+
+def beam_answers(
+    net: Any,
+    prompts: Sequence[Sequence[int]],
+    beam: Beam,
+    *,
+    limits: Sequence[int],
+    least: Sequence[int] | None = None,
+    ends: frozenset[int] = frozenset(),
+    sources: Sequence[Sequence[int]] | None = None,
+) -> list[list[Found]]:
+    """What the search finds for each prompt, the best first; of several groups the best of each, then the second best of each.
+
     Args:
         limits: how many tokens each answer may have, the end included; never more than the context has room for.
         least: how many tokens each has before it may end.
@@ -86,66 +123,66 @@ def beam_search(
     Raises:
         UsageError E602: this model does not write. E603: a prompt is empty.
     """
-    check_writes(net, prompts, sources)
+    own_sources = [None] * len(prompts) if sources is None else list(sources)
+    check_writes(net, [Writing(prompt, source) for prompt, source in zip(prompts, own_sources, strict=True)])
     if not prompts:
         return []
     net.eval()
-    room = [net.config.context_length - len(prompt) + 1 for prompt in prompts]
-    searches = [
-        _Search(max(1, min(limit, space)), 0 if least is None else least[number])
-        for number, (limit, space) in enumerate(zip(limits, room, strict=True))
-    ]
-    chosen_sources = None if sources is None else list(sources)
-    cached = Cached(net, [list(prompt) for prompt in prompts], chosen_sources, max(search.limit for search in searches))
-    logits_RV, going = cached.first(), list(range(len(prompts)))
-    for step in range(max(search.limit for search in searches)):
-        origins, still = _step(logits_RV, [searches[number] for number in going], going, beam, ends, step)
-        if not still:
+    rooms = [net.config.context_length - len(prompt) + 1 for prompt in prompts]
+    owners = [number for number in range(len(prompts)) for _group in range(beam.groups)]
+    searches = [_Search(number, max(1, min(limits[number], rooms[number])), least[number] if least else 0) for number in owners]
+    longest = max(search.limit for search in searches)
+    cached = Cached(net, [prompts[number] for number in owners], [own_sources[number] for number in owners], longest)
+    logits_RV, going = cached.first(), searches
+    for step in range(longest):
+        origins, going = _step(logits_RV, going, beam, ends, step)
+        if not going:
             break
         cached.keep(origins)
-        going = still
-        logits_RV = cached.following([tokens[-1] for number in going for tokens, _log in searches[number].rows])
-    return [_best(search, beam) for search in searches]
+        logits_RV = cached.following([tokens[-1] for search in going for tokens, _log in search.rows])
+    found: list[list[list[Found]]] = [[] for _prompt in prompts]
+    for search in searches:
+        found[search.owner].append(search.best(beam))
+    return [[each for rank in zip_longest(*groups) for each in rank if each is not None] for groups in found]
 
 
-def _step(
-    logits_RV: torch.Tensor, searches: list[_Search], numbers: list[int], beam: Beam, ends: frozenset[int], step: int
-) -> tuple[list[int], list[int]]:
-    """Continue every candidate; (the row that each one that goes on came from, the texts that go on)."""
+def _step(logits_RV: torch.Tensor, searches: list[_Search], beam: Beam, ends: frozenset[int], step: int) -> tuple[list[int], list[_Search]]:
+    """Continue every candidate; (the row that each one that goes on came from, the searches that go on)."""
     logits_RV = logits_RV.float()
     if ends:
         early = [row for row, search in enumerate(each for each in searches for _row in each.rows) if step < search.least]
         if early:
             logits_RV = logits_RV.clone()
             logits_RV[torch.tensor(early)[:, None], torch.tensor(sorted(ends))[None]] = -math.inf
-    # Twice the width, so that as many go on as are wanted although some end.
-    best = torch.log_softmax(logits_RV, dim=-1).topk(min(logits_RV.shape[-1], beam.width + max(len(ends), beam.width)), dim=-1)
+    width = beam.width // beam.groups
+    # Twice the width, so that as many go on as are wanted although some end; and as many more as other groups may have taken.
+    count = width + max(len(ends), width) + (beam.width if beam.groups > 1 else 0)
+    best = torch.log_softmax(logits_RV, dim=-1).topk(min(logits_RV.shape[-1], count), dim=-1)
     logs_RK, ids_RK = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
+    chosen: dict[int, Counter[int]] = defaultdict(Counter)
     origins, still, first = [], [], 0
-    for number, search in zip(numbers, searches, strict=True):
-        rows, size = search.rows, len(search.rows)
-        before_R = np.array([log for _tokens, log in rows])
-        totals_RK = before_R[:, None] + logs_RK[first : first + size]
+    for search in searches:
+        rows, taken = search.rows, chosen[search.owner]
+        here = slice(first, first + len(rows))
+        totals_RK = np.array([log for _tokens, log in rows])[:, None] + logs_RK[here]
+        # What other groups took decides what goes on, and is no part of an answer's probability.
+        values_RK = totals_RK - beam.diversity * np.vectorize(taken.__getitem__, otypes=[float])(ids_RK[here]) if taken else totals_RK
         search.rows, came_from = [], []
-        order = np.argsort(-totals_RK, axis=None, kind="stable")
-        for rank, place in enumerate(order.tolist()):
+        for rank, place in enumerate(np.argsort(-values_RK, axis=None, kind="stable").tolist()):
             row, column = divmod(place, totals_RK.shape[1])
             token, total = int(ids_RK[first + row, column]), float(totals_RK[row, column])
-            if total == -math.inf or len(search.rows) == beam.width:
+            if total == -math.inf or len(search.rows) == width:
                 break
             if token in ends:
-                if rank < beam.width:
+                if rank < width:
                     search.ended.append(Found(rows[row][0], total, step + 1))
             else:
                 search.rows.append(((*rows[row][0], token), total))
                 came_from.append(first + row)
-        first += size
-        if step + 1 < search.limit and len(search.ended) < beam.width and search.rows:
+        if beam.groups > 1:
+            taken.update(tokens[-1] for tokens, _log in search.rows)
+        first += len(rows)
+        if step + 1 < search.limit and len(search.ended) < width and search.rows:
             origins += came_from
-            still.append(number)
+            still.append(search)
     return origins, still
-
-
-def _best(search: _Search, beam: Beam) -> Found:
-    cut = [Found(tokens, total, len(tokens)) for tokens, total in search.rows]
-    return max(search.ended or cut, key=lambda each: beam.value(each.log_probability, each.length))

@@ -1,5 +1,7 @@
 """What is kept of texts that are being written, so that each new token is read once: keys and values, or a state."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,11 @@ class Memory:
     def keep(self, rows: Tensor) -> None:
         """Go on with these texts alone, in this order; a text may be kept several times."""
         self.lengths = [self.lengths[row] for row in rows.tolist()]
+
+    def rewind(self, lengths: Sequence[int]) -> None:
+        """Forget what was read of each text beyond so many tokens; what lies there is written over before it is seen again."""
+        assert all(new <= old for new, old in zip(lengths, self.lengths, strict=True))
+        self.lengths = list(lengths)
 
 
 class Cache(Memory):
@@ -81,6 +88,9 @@ class State(Memory):
     ) -> None:
         super().__init__(num_texts, capacity)
         self.vectors = torch.zeros(num_layers, num_parts, num_texts, size, dtype=dtype, device=device)
+
+    def rewind(self, lengths: Sequence[int]) -> None:
+        assert list(lengths) == self.lengths, "what a state has read cannot be taken out of it"
 
     def keep(self, rows: Tensor) -> None:
         super().keep(rows)

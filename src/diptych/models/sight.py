@@ -44,7 +44,7 @@ class Sight:
     def num_keys(self, number: int) -> int:
         """How many keys the longest text of block `number` has."""
         block = self.texts.blocks[number]
-        return block.width if self.before is None else max(self.before[text] for text in block.texts_S) + block.width
+        return block.width if self.before is None else max(self.before[text] + self.texts.lengths[text] for text in block.texts_S)
 
     def _make(self, number: int, window: int) -> tuple[Tensor | None, bool]:
         block = self.texts.blocks[number]
