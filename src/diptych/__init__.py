@@ -23,6 +23,7 @@ _HOMES = {
     "check_data": "checking",
     "export": "api",
     "generalize": "generalizing",
+    "quantize": "api",
     "run": "api",
     "sweep": "sweeping",
     "plan": "planning",
@@ -55,7 +56,7 @@ __all__ = [*sorted([*_HOMES, "models"]), "__version__"]
 
 if TYPE_CHECKING:
     from diptych.advice import advise
-    from diptych.api import compare, create, distill, evaluate, export, finetune, load, models, pretrain, run
+    from diptych.api import compare, create, distill, evaluate, export, finetune, load, models, pretrain, quantize, run
     from diptych.checking import check_data
     from diptych.deciding import decide
     from diptych.errors import DiptychError

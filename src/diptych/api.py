@@ -12,6 +12,7 @@ from typing import Any
 
 from diptych import presets, runtime
 from diptych.compress.export import FORMATS, export_gguf
+from diptych.compressing import Compressed, quantize_model
 from diptych.config import AUTO, named, nearest, read_yaml
 from diptych.distilling import TOLD, distilled_parts, is_service, prompts_of, write_texts
 from diptych.errors import RecipeError, TrainingError, UsageError
@@ -213,6 +214,32 @@ def export(model: Model | str | Path, out: str | Path, *, to: str = "gguf", type
         raise RecipeError("E403", where="export", key="to", value=to, problem=", ".join(FORMATS))
     found = model if isinstance(model, Model) else load(model)
     return export_gguf(found.net, found.tokenizer, out, type, ledger if ledger is not None else Ledger())
+
+
+def quantize(
+    model: Model | str | Path, out: str | Path, data: Any = None, *, task: str | None = None, ledger: Ledger | None = None, **settings: Any
+) -> Compressed:
+    """The model with its large matrices in eight bits, written to `out` if it is faster so on this machine.
+
+    Args:
+        data: what both are scored on, as `evaluate` takes it; None to compare size and speed alone.
+        ledger: takes up what was cut of the data.
+        settings: fields of the task, for example `text="review", label="stars"`.
+
+    Raises:
+        ModelError E653: it is in eight bits already. UsageError E654: it is not faster so, and nothing was written.
+    """
+    found = model if isinstance(model, Model) else load(model)
+
+    def judge(each: Model) -> Scores:
+        each.folder = each.folder or found.folder
+        scores = evaluate(each, task, data, **settings)
+        if each is found and ledger is not None:
+            for stage, what, entry in scores.ledger:
+                ledger.add(stage, what, entry.count)
+        return scores
+
+    return quantize_model(found, out, None if data is None else judge)
 
 
 def run(recipe: Recipe | Mapping[str, Any], source: Any = None, **options: Any) -> Pretrained | Finetuned:

@@ -21,7 +21,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
     assert ran.code == 0 and ran.err == ""
     commands = (
         "demo doctor corpus tokenizer plan pull convert pretrain finetune "
-        "decide generate chat next fill predict evaluate compare explain trace data export report recipe models"
+        "decide generate chat next fill predict evaluate compare explain trace data compress export report recipe models"
     )
     assert all(f" {name} " in ran.out for name in [*commands.split(), "recipe", "models"])
 
@@ -52,6 +52,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
             "convert",
         ),
         *(
+            "compress quantize",
             "data check",
             "corpus stats",
             "corpus clean",
@@ -198,6 +199,33 @@ class TestUse:
         assert diptych(*arguments).out == f"The cat{written['text']}\n"
         assert written["text"] == dt.load(models["gpt"]).generate("The cat", 12, seed=3)
         assert diptych(*arguments[:-1], "4", "--json").json[0]["text"] != written["text"]
+
+    def test_generate_takes_every_setting_of_what_is_written(self, diptych: Diptych, models: dict[str, Path]) -> None:
+        arguments = ["generate", models["gpt"], "今天", "--max-new-tokens", "8", "--json", "--seed", "2"]
+        several = diptych(*arguments, "--n", "3", "--min-p", "0.01", "--logit-bias", "e=-5", "--logit-bias", "7=1", "--draft", "text").json
+        expected = dt.load(models["gpt"]).generate("今天", 8, seed=2, n=3, min_p=0.01, logit_bias={"e": -5, 7: 1})
+        assert [answer["text"] for answer in several[0]["answers"]] == expected
+        told = diptych(*arguments, "--log-probabilities", "2").json[0]["tokens"]
+        assert all(len(token["alternatives"]) == 2 and token["log_probability"] <= 0 for token in told)
+        searched = diptych(*arguments, "--beams", "4", "--beam-groups", "2").json[0]
+        assert searched["text"] == dt.load(models["gpt"]).generate("今天", 8, beams=4, beam_groups=2)
+
+    @pytest.mark.parametrize(
+        "flags, code",
+        [
+            (["--logit-bias", "e"], "E644"),
+            (["--logit-bias", "=2"], "E644"),
+            (["--beams", "2", "--min-p", "0.5"], "E640"),
+            (["--diversity", "2"], "E641"),
+            (["--grammar", "no-such-file"], "E101"),
+            (["--json-schema", "no-such-file"], "E101"),
+            (["--json-schema", '{"type": 3}'], "E648"),
+            (["--draft", "no-such-model"], "E308"),
+        ],
+    )
+    def test_generate_says_what_does_not_go(self, diptych: Diptych, models: dict[str, Path], flags: list[str], code: str) -> None:
+        ran = diptych("generate", models["gpt"], "The", *flags)
+        assert ran.code == 1 and ran.out == "" and code in ran.err
 
     def test_generate_stops_before_a_stop_text(self, diptych: Diptych, models: dict[str, Path]) -> None:
         arguments = ["generate", models["gpt"], "今天", "--max-new-tokens", "30", "--json"]

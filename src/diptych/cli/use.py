@@ -1,9 +1,9 @@
-"""Commands that use a model: `generate`, `chat`, `next`, `fill`, `predict`, `evaluate`, `export`, `report`, `models`."""
+"""Commands that use a model: `next`, `fill`, `predict`, `evaluate`, `export`, `report`, `models`."""
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain, tee
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,66 +19,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Top = Annotated[int, typer.Option(help="How many to show.")]
 TABLES = {"classification": "label", "embedding": "score", "in-context": "label"}
 """What the task calls the column that `--label` names."""
-
-
-def generate(
-    model: Folder,
-    prompt: Annotated[str, typer.Argument(help="The text to go on from.")] = "",
-    max_new_tokens: Annotated[int, typer.Option(help="Write at most so many tokens.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 always takes the most probable token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(help="Choose among so many tokens; 0 among all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Choose among the fewest tokens with this much probability.")] = 0.95,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text. May be given often.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Write on from a prompt."""
-    from diptych import api
-
-    found = api.load(model)
-    options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    if as_json:
-        text = found.generate(prompt, max_new_tokens, stop=stop or (), **options)
-        print(json.dumps({"prompt": prompt, "text": text}, ensure_ascii=False))
-        return
-    pieces = found.stream(prompt, max_new_tokens, stop=stop or (), **options)
-    # The first piece before the prompt is shown: a model that cannot write says so and nothing else.
-    first = next(pieces, "")
-    for piece in chain((prompt, first), pieces):
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    print()
-
-
-def chat(
-    model: Folder,
-    system: Annotated[str | None, typer.Option(help="What the model is told before the conversation.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Write at most so many tokens.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0 always takes the most probable token.")] = 0.8,
-    top_p: Annotated[float, typer.Option(help="Choose among the fewest tokens with this much probability.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Converse with a model: a line is a turn; /new begins anew, /quit or the end of the input ends."""
-    from diptych import api
-
-    found = api.load(model)
-    head = [{"role": "system", "content": system}] if system else []
-    said = list(head)
-    prompt = f"{_('you')}: " if sys.stdin.isatty() else ""
-    while (line := _line(prompt)) is not None and line.strip() != "/quit":
-        if line.strip() == "/new":
-            said = list(head)
-        elif line.strip():
-            said.append({"role": "user", "content": line})
-            answer = ""
-            for piece in found.chat_stream(said, max_new_tokens, temperature=temperature, top_p=top_p, seed=seed + len(said)):
-                answer += piece
-                if not as_json:
-                    sys.stdout.write(piece)
-                    sys.stdout.flush()
-            print(json.dumps({"user": line, "assistant": answer}, ensure_ascii=False) if as_json else "")
-            said.append({"role": "assistant", "content": answer})
 
 
 def next_(model: Folder, text: Annotated[str, typer.Argument(help="The text so far.")], top: Top = 5, as_json: Json = False) -> None:
@@ -254,8 +194,6 @@ def models(pattern: Annotated[str, typer.Argument(help='A pattern such as "gpt-*
 
 def add_to(app: typer.Typer) -> None:
     """Hang these commands in."""
-    app.command()(generate)
-    app.command()(chat)
     app.command("next")(next_)
     app.command()(fill)
     app.command()(predict)
@@ -264,14 +202,6 @@ def add_to(app: typer.Typer) -> None:
     app.command()(export)
     app.command()(report)
     app.command()(models)
-
-
-def _line(prompt: str) -> str | None:
-    """What a person types, or the next line of a file; None at the end."""
-    try:
-        return input(prompt)
-    except EOFError:
-        return None
 
 
 def _inputs(
