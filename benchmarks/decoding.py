@@ -31,7 +31,7 @@ from diptych.generation.drafts import FromText
 from diptych.generation.sampling import Sampling
 from diptych.generation.speculative import speculate
 from diptych.generation.writing import Writing
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.surgery.quantize import to_int8
 
 RESULTS = Path(__file__).parent / "results" / "decoding.csv"

@@ -10,7 +10,7 @@ import diptych as dt
 from diptych import compressing
 from diptych.errors import DiptychError
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.text.tokenizer import Tokenizer
 
 TEXTS = ["The for statement iterates over the items of a sequence, in order.", "今天天气很好，我们去公园散步吧！🙂"] * 8

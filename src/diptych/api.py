@@ -227,7 +227,7 @@ def quantize(
         settings: fields of the task, for example `text="review", label="stars"`.
 
     Raises:
-        ModelError E653: it is in eight bits already. UsageError E654: it is not faster so, and nothing was written.
+        UsageError E653: it is in eight bits already. E654: it is not faster so, and nothing was written.
     """
     found = model if isinstance(model, Model) else load(model)
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from diptych import runtime
-from diptych.errors import ModelError, UsageError
+from diptych.errors import UsageError
 from diptych.evaluation.intervals import Scores
 from diptych.formats.atomic import atomic_folder
 from diptych.generation.decode import decode
@@ -25,7 +25,7 @@ from diptych.generation.writing import Writing
 from diptych.messages import _
 from diptych.model import Model
 from diptych.models.int8 import fast_mode, is_int8
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.surgery.quantize import to_int8
 
 ROUNDS = 5
@@ -96,10 +96,10 @@ def quantize_model(model: Model, out: str | Path, judge: Callable[[Model], Score
         judge: scores of a model on data that it was not trained on.
 
     Raises:
-        ModelError E653: it is in eight bits already. UsageError E654: it is not faster here, and nothing was written.
+        UsageError E653: it is in eight bits already. E654: it is not faster here, and nothing was written.
     """
     if is_int8(model.net):
-        raise ModelError("E653")
+        raise UsageError("E653")
     runtime.prepare()
     model.net.eval()
     small = Model(deepcopy(model.net), model.tokenizer if model.has_tokenizer else None)

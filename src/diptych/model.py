@@ -17,7 +17,7 @@ from diptych.generation.settings import decoding_of
 from diptych.generation.texts import Texts
 from diptych.ledger import Ledger
 from diptych.models.int8 import num_weights
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 from diptych.tasks import task_of_net
 from diptych.tasks.blanks import frame_blanks
 from diptych.tasks.head_task import ask

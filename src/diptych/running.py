@@ -10,7 +10,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.config import BUDGETS, TrainSettings, parse
-from diptych.errors import ModelError, RecipeError
+from diptych.errors import RecipeError, UsageError
 from diptych.formats.adapter_folder import hang, read_adapter
 from diptych.formats.folder import read_model
 from diptych.formats.gguf import read_gguf
@@ -113,13 +113,13 @@ def base_model(recipe: Recipe) -> Model | None:
     """The model that the recipe starts from, with as many of its layers as it asks for; None where it starts anew.
 
     Raises:
-        ModelError E651: its matrices are in eight bits.
+        UsageError E651: its matrices are in eight bits.
     """
     if recipe.model.base is None:
         return None
     model = load_model(recipe.model.base)
     if is_int8(model.net):
-        raise ModelError("E651")
+        raise UsageError("E651")
     return model if recipe.model.layers is None else Model(keep_layers(model.net, recipe.model.layers), model.tokenizer)
 
 

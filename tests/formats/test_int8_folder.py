@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from diptych.errors import DiptychError
 from diptych.formats import int8_folder
 from diptych.formats.folder import read_model, write_model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.surgery.quantize import to_int8
 
 

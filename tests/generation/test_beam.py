@@ -11,8 +11,8 @@ from diptych.generation.beam import Beam, beam_answers, beam_search
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.writing import Writing
-from diptych.models.presets import create
 from diptych.models.transformer import Network
+from diptych.presets import create
 
 VOCAB, END, CONTEXT = 6, 5, 16
 PROMPTS = [[1, 2], [3, 0, 4, 2], [4]]

@@ -10,7 +10,7 @@ import pytest
 
 from diptych.errors import UsageError
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.text.tokenizer import Tokenizer
 
 pytest.importorskip("llguidance")
@@ -140,10 +140,8 @@ def test_what_cannot_be_written_is_said() -> None:
 
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from diptych.errors import MachineError
-
     monkeypatch.setitem(sys.modules, "llguidance", None)
-    with pytest.raises(MachineError, match="pip install llguidance") as caught:
+    with pytest.raises(UsageError, match="pip install llguidance") as caught:
         model("bpe").generate("The", 5, regex="a")
     assert caught.value.code == "E647"
 

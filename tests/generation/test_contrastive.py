@@ -11,8 +11,8 @@ from diptych.generation.contrastive import contrastive_search
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.writing import Writing
-from diptych.models.packed import Packed
-from diptych.models.presets import create
+from diptych.packed import Packed
+from diptych.presets import create
 
 PROMPTS = [[5, 9, 2, 7, 7, 1], [8], [40, 2, 3]]
 

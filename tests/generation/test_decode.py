@@ -13,8 +13,8 @@ from diptych.formats.folder import write_model
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.writing import Writing
-from diptych.models.packed import Packed
-from diptych.models.presets import create
+from diptych.packed import Packed
+from diptych.presets import create
 
 FAMILIES = ("gpt2", "gpt", "modernbert-decoder", "rnn", "gru", "lstm")
 RECURRENT = ("rnn", "gru", "lstm")

@@ -15,7 +15,7 @@ from diptych.generation.drafts import Draft, FromModel, FromText
 from diptych.generation.sampling import Sampling
 from diptych.generation.speculative import speculate
 from diptych.generation.writing import Writing
-from diptych.models.presets import create
+from diptych.presets import create
 
 PROMPTS = [[5, 9, 2, 7, 7, 1, 5, 9, 2], [8], [4, 2, 3, 4, 2, 3, 4]]
 GREEDY = Sampling(temperature=0)

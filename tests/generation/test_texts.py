@@ -6,7 +6,7 @@ import pytest
 
 from diptych.errors import UsageError
 from diptych.model import Model
-from diptych.models.presets import create
+from diptych.presets import create
 from diptych.text.tokenizer import Tokenizer
 
 TEXTS = [

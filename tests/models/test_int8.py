@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.errors import ModelError
+from diptych.errors import UsageError
 from diptych.models import int8
 from diptych.models.int8 import Int8Linear, Int8Matrix, is_int8
-from diptych.models.packed import Packed
-from diptych.models.presets import create
+from diptych.packed import Packed
+from diptych.presets import create
 from diptych.surgery.quantize import large_matrices, to_int8
 
 PRESETS = ("gpt-tiny", "gpt2-tiny", "bert-tiny", "modernbert-tiny", "bart-tiny", "t5-tiny", "gru-tiny")
@@ -105,7 +105,7 @@ def test_a_text_is_read_the_same_whatever_lies_beside_it() -> None:
 
 def test_no_gradient_goes_through_eight_bits() -> None:
     layer = Int8Linear(nn.Linear(8, 4))
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(UsageError) as caught:
         layer(draw(2, 8).requires_grad_())
     assert caught.value.code == "E651"
     assert layer.requires_grad_(False)(draw(2, 8)).shape == (2, 4)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, get_args
 
-from diptych.errors import ModelError, RecipeError
+from diptych.errors import RecipeError, UsageError
 from diptych.formats.atomic import full_disk_is_named
 from diptych.formats.gguf import Precision, write_gguf
 from diptych.ledger import Ledger
@@ -22,13 +22,13 @@ def export_gguf(net: Any, tokenizer: Tokenizer, out: str | Path, precision: str,
     """Write a GGUF file, whole or not at all.
 
     Raises:
-        RecipeError E403: an unknown precision. ModelError E326, E327: llama.cpp has no such tokenizer or model. E652: it is in eight bits.
-        MachineError E902, E904: the file cannot be written.
+        RecipeError E403: an unknown precision. ModelError E326, E327: llama.cpp has no such tokenizer or model.
+        UsageError E652: it is in eight bits. MachineError E902, E904: the file cannot be written.
     """
     if precision not in PRECISIONS:
         raise RecipeError("E403", where="export", key="type", value=precision, problem=", ".join(PRECISIONS))
     if is_int8(net):
-        raise ModelError("E652")
+        raise UsageError("E652")
     path = Path(out)
     metadata = {"general.name": path.stem, **write_vocabulary(tokenizer, net.config.vocab_size)}
     part = path.with_name(f".{path.name}.part")

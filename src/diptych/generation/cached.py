@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diptych.errors import UsageError
 from diptych.generation.writing import Writing
-from diptych.models.packed import Packed
+from diptych.packed import Packed
 
 PIECE_TOKENS = 2048
 """So many tokens are read at once: what a pass computes on the way is then no larger for a long prompt than for a short one."""

@@ -15,7 +15,7 @@ import torch
 from tokenizers import decoders, models
 from torch import Tensor
 
-from diptych.errors import MachineError, UsageError
+from diptych.errors import UsageError
 from diptych.messages import _
 from diptych.text.tokenizer import Tokenizer
 
@@ -37,7 +37,7 @@ class Constraint:
         ends: tokens that end an answer.
 
     Raises:
-        MachineError E647: llguidance is not installed. UsageError E648: the form cannot be read. E649: this kind of tokenizer
+        UsageError E647: llguidance is not installed. E648: the form cannot be read. E649: this kind of tokenizer
         has tokens whose text depends on their neighbours. E650: there is no token for what must come next, or the form is too large.
     """
 
@@ -45,7 +45,7 @@ class Constraint:
         try:
             import llguidance
         except ImportError:
-            raise MachineError("E647") from None
+            raise UsageError("E647") from None
         known = _known(llguidance, tokenizer, vocab_size, ends)
         try:
             grammar = _grammar(llguidance.LLMatcher, kind, value)

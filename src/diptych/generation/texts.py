@@ -53,7 +53,7 @@ class Texts:
 
     Raises:
         UsageError E642: a bias is for something that is no token. E646: a draft has other tokens. E602: it does not write so.
-        MachineError E647, UsageError E648, E649, E650: as `Constraint`.
+        UsageError E647, E648, E649, E650: as `Constraint`.
     """
 
     def __init__(self, net: Any, tokenizer: Tokenizer, prompts: Sequence[list[int]], decoding: Decoding, max_new_tokens: int) -> None:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych.errors import ModelError
+from diptych.errors import UsageError
 
 # Shapes: N tokens, I in, O out.
 
@@ -55,10 +55,10 @@ class Int8Matrix(nn.Module):
         """x Wᵀ + b. A row of the answer depends on its row of x alone.
 
         Raises:
-            ModelError E651: a gradient was to go through it.
+            UsageError E651: a gradient was to go through it.
         """
         if torch.is_grad_enabled() and x_NI.requires_grad:
-            raise ModelError("E651")
+            raise UsageError("E651")
         mode = fast_mode() if x_NI.device.type == "cpu" else None
         if mode is None:
             return F.linear(x_NI, self.weight.to(x_NI.dtype), None if bias_O is None else bias_O.to(x_NI.dtype))
