@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=120, help="tokens of the longest text that is explained")
     options = parser.parse_args()
     rows = [str(row.fields[options.text]) for row in read_table(options.data, Ledger()) if row.fields.get(options.text)]
+    # A Chinese character is a token of its own as a rule; a text that no model here reads at once is left out before it is asked.
+    rows = [row for row in rows if len(row) <= (1 if language_of(row) == "zh" else 4) * options.longest]
     order = stream(0, "texts").permutation(len(rows))
     texts = [rows[number] for number in order]
     {"faithfulness": faithfulness, "shapley": exact, "planted": planted}[options.what](options, texts)
