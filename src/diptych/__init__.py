@@ -34,6 +34,8 @@ _HOMES = {
     "recommend": "searching",
     "rescore": "rescoring",
     "convert": "formats.pickles",
+    "find_personal": "scrubbing",
+    "scrub": "scrubbing",
     "Model": "model",
     "Corpus": "text.corpus",
     "Tokenizer": "text.tokenizer",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from diptych.planning import plan
     from diptych.recipe import Recipe
     from diptych.rescoring import rescore
+    from diptych.scrubbing import find_personal, scrub
     from diptych.searching import ask, recommend, search
     from diptych.sweeping import sweep
     from diptych.text.corpus import Corpus

@@ -76,6 +76,21 @@ class ModelSettings(Settings):
         return self
 
 
+class ScrubSettings(Settings):
+    """What becomes of personal data in a text; see `diptych.text.personal`."""
+
+    mode: Literal["mask", "pseudonym", "remove"] = "mask"
+    """mask writes the kind in its place, pseudonym something of the same kind that is nobody's, remove nothing."""
+    kinds: list[str] | None = None
+    """Which kinds; None is all but days and places, and [all] is all."""
+    rules: str | None = None
+    """A YAML file with rules of one's own."""
+    secret: str | None = None
+    """The file with the secret that pseudonyms follow from; it is needed for them, and its content is written nowhere."""
+    tagger: str | None = None
+    """The folder of a model that tags people and places, asked beside the rules."""
+
+
 class CleaningSettings(Settings):
     """What is tidied in a text before it is cut into tokens; see `diptych.text.clean`."""
 
@@ -86,6 +101,8 @@ class CleaningSettings(Settings):
     repeated_lines: int = Field(default=3, ge=0)
     min_chars: int = Field(default=1, ge=1)
     dedup: Literal["none", "exact", "near"] = "exact"
+    scrub: ScrubSettings | None = None
+    """Take personal data out; None leaves the text as it is."""
 
 
 BUDGETS = ("steps", "epochs", "tokens", "minutes", "hours", "words")

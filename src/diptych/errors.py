@@ -294,6 +294,30 @@ CATALOGUE: dict[str, Message] = {
         mark("Of {count} pairs none fits into the model's context."),
         mark("Shorten the answers, or take a model with a longer context."),
     ),
+    "E190": Message(
+        mark("{where}: this is no expression that can be searched for, {pattern}: {problem}."),
+        mark("Expressions are those of Python's re; in YAML they stand in single quotes: pattern: '\\d{{6}}'."),
+    ),
+    "E191": Message(
+        mark("{where}: there are texts in which this expression takes longer than there is time: {pattern}"),
+        mark("Give its repeats an end, such as {{1,20}} in place of + and *, and put none inside another."),
+    ),
+    "E192": Message(
+        mark("The rule for {kind} took more than {seconds} s on one text: {pattern}"),
+        mark("Give its repeats an end, such as {{1,20}}, and begin it with something rare."),
+    ),
+    "E193": Message(
+        mark("Pseudonyms follow from a secret, and {path} holds none of at least 16 bytes."),
+        mark("Name a file with `secret`, for example one made by: openssl rand -hex 32 > secret.txt"),
+    ),
+    "E194": Message(
+        mark('"{kind}" is no kind of personal data that is known. {hint}'),
+        mark("Rules of your own add kinds: --rules my.yaml"),
+    ),
+    "E195": Message(
+        mark("{folder} does not tag people or places: its labels are {labels}."),
+        mark("Name the folder of a tagger with a label such as PER, PERSON or LOC."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),

@@ -1,6 +1,6 @@
 """From a corpus to tokens on the disk, as a recipe asks: split, cleaned, once each, with general text among it where that is replayed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.recipe import Recipe
 from diptych.running import languages_of, sample_of
+from diptych.scrubbing import scrubbing_of
 from diptych.text.clean import Cleaning, clean
 from diptych.text.corpus import Corpus, Document, View
 from diptych.text.dedup import deduplicate
 from diptych.text.mixing import mixed
+from diptych.text.personal import scrub
 from diptych.text.shards import TokenShards, cached_shards
 from diptych.text.tokenizer import Tokenizer, usual_kind
 
@@ -61,10 +63,12 @@ def make_tokenizer(recipe: Recipe, training: View, panel: str, ledger: Ledger) -
 
 
 def tidy(documents: View, recipe: Recipe, ledger: Ledger) -> Iterator[Document]:
-    """Documents cleaned and once each, as the recipe asks."""
-    settings = recipe.task.clean.model_dump()
+    """Documents cleaned, without personal data and once each, as the recipe asks."""
+    settings = recipe.task.clean.model_dump(exclude={"scrub"})
     dedup = settings.pop("dedup")
-    cleaned = clean(documents, Cleaning(**settings), ledger)
+    cleaned: Iterable[Document] = clean(documents, Cleaning(**settings), ledger)
+    if recipe.task.clean.scrub is not None:
+        cleaned = scrub(cleaned, scrubbing_of(recipe.task.clean.scrub, group=recipe.task.group), ledger)
     return cleaned if dedup == "none" else deduplicate(cleaned, ledger, near=dedup == "near")
 
 
@@ -73,6 +77,9 @@ def make_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any,
     cache = Path(recipe.run.cache) if recipe.run.cache else runtime.cache_folder() / "tokens"
     parts = {}
     key = {"corpus": corpus.fingerprint(), "held_out": recipe.task.held_out, "clean": recipe.task.clean.model_dump()}
+    if recipe.task.clean.scrub is not None:
+        # What the named files hold decides as well, not their names alone.
+        key["scrubbed"] = scrubbing_of(recipe.task.clean.scrub, group=recipe.task.group).fingerprint()
     key |= {"column": recipe.task.column, "group": recipe.task.group, "time": recipe.task.time}
     training, held = corpus.split(recipe.task.held_out)
     for name, view in (("train", training), ("held out", held)):

@@ -57,6 +57,7 @@ def test_help_names_every_command(diptych: Diptych) -> None:
             "corpus stats",
             "corpus clean",
             "corpus check",
+            "corpus personal",
             "tokenizer train",
             "tokenizer show",
             "recipe show",
@@ -434,3 +435,38 @@ def test_chat_takes_a_turn_a_line_and_remembers_them(diptych: Diptych, tmp_path:
     ran = diptych("chat", tmp_path / "talk", "--json", "--max-new-tokens", 4, "--system", "Be brief.")
     assert ran.code == 0 and [each["user"] for each in ran.json] == ["你好", "again", "hi"]
     assert next(lines) == "never"
+
+
+class TestScrubbing:
+    NOTE = "患者姓名：王小明，手机13912345678，2021年3月5日入院。🙂\r\nMail a.b@example.org"
+
+    def test_clean_takes_personal_data_out_and_counts_it(self, diptych: Diptych, tmp_path: Path) -> None:
+        (tmp_path / "note.txt").write_bytes(self.NOTE.encode("gb18030"))
+        ran = diptych("corpus", "clean", "note.txt", "--out", "clean.jsonl", "--scrub", "mask")
+        (row,) = [json.loads(line) for line in (tmp_path / "clean.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert row["text"] == "患者姓名：[NAME]，手机[MOBILE]，2021年3月5日入院。🙂\nMail [EMAIL]"
+        assert ran.code == 0 and "mobile numbers: 1" in ran.out and "13912345678" not in ran.out
+
+    def test_pseudonyms_stay_the_same_and_a_group_keeps_its_days(self, diptych: Diptych, tmp_path: Path) -> None:
+        lines = [json.dumps({"text": f"{self.NOTE} {n}", "patient": who}, ensure_ascii=False) for n, who in enumerate("aab")]
+        (tmp_path / "notes.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        (tmp_path / "secret.txt").write_text("0123456789abcdef0123456789abcdef", encoding="utf-8")
+        asked = ["corpus", "clean", "notes.jsonl", "--out", "clean.jsonl", "--scrub", "pseudonym", "--kinds", "all"]
+        ran = diptych(*asked, "--secret", "secret.txt", "--group", "patient")
+        rows = [json.loads(line)["text"][:-2] for line in (tmp_path / "clean.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert ran.code == 0 and rows[0] == rows[1] != rows[2] and "王小明" not in rows[0]
+        assert diptych(*asked).code != 0, "without a secret there are none"
+
+    def test_rules_and_kinds_are_for_scrubbing_alone(self, diptych: Diptych, corpus: Path) -> None:
+        assert diptych("corpus", "clean", corpus, "--out", "x.jsonl", "--kinds", "email").code == 2
+        refused = diptych("corpus", "clean", corpus, "--out", "x.jsonl", "--scrub", "mask", "--kinds", "emial")
+        assert "E194" in refused.err and '"email"' in refused.err
+
+    def test_personal_says_what_and_where(self, diptych: Diptych) -> None:
+        (found,) = diptych("corpus", "personal", self.NOTE, "--json").json
+        assert [(each["kind"], each["text"]) for each in found] == [
+            ("name", "王小明"),
+            ("mobile", "13912345678"),
+            ("email", "a.b@example.org"),
+        ]
+        assert all(self.NOTE[each["start"] : each["end"]] == each["text"] for each in found)

@@ -15,6 +15,12 @@ Column = Annotated[str | None, typer.Option("--text", help="The column of a tabl
 Encoding = Annotated[str | None, typer.Option(help="Read every file in this encoding instead of detecting it.")]
 Kind = Literal["bpe", "wordpiece", "unigram", "characters"]
 Panel = Literal["causal", "masked"]
+Scrub = Literal["mask", "pseudonym", "remove"]
+Kinds = Annotated[
+    str | None, typer.Option(help="Which kinds, with commas between, or all; the default is all but days and places.", show_default=False)
+]
+Rules = Annotated[str | None, typer.Option(help="A YAML file with rules of your own.")]
+Tagger = Annotated[str | None, typer.Option(help="The folder of a model that tags people and places, asked as well.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -50,21 +56,37 @@ def clean(
     text: Column = None,
     encoding: Encoding = None,
     near: Annotated[bool, typer.Option("--near", help="Drop texts that nearly equal an earlier one as well.")] = False,
+    scrub: Annotated[Scrub | None, typer.Option(help="Take personal data out: mask, pseudonym or remove.")] = None,
+    kinds: Kinds = None,
+    rules: Rules = None,
+    secret: Annotated[str | None, typer.Option(help="The file with the secret that pseudonyms follow from.")] = None,
+    group: Annotated[str | None, typer.Option(help="The column that says whose a text is: its dates move together.")] = None,
+    tagger: Tagger = None,
     as_json: Json = False,
 ) -> None:
-    """Tidy a corpus and write it as JSON lines, each text once."""
+    """Tidy a corpus and write it as JSON lines, each text once, on demand without personal data."""
     from diptych import runtime
+    from diptych.config import ScrubSettings
     from diptych.ledger import Ledger
+    from diptych.scrubbing import recall_of, scrubbing_of
     from diptych.text.clean import Cleaning
     from diptych.text.clean import clean as tidy
     from diptych.text.corpus import Corpus
     from diptych.text.dedup import deduplicate
+    from diptych.text.personal import scrub as without_personal
 
     ledger = Ledger()
     corpus = Corpus([Path(path) for path in paths], text=text, encoding=encoding)
+    documents = tidy(corpus, Cleaning(), ledger)
+    if scrub is not None:
+        named = None if kinds is None else [kind.strip() for kind in kinds.split(",") if kind.strip()]
+        settings = ScrubSettings(mode=scrub, kinds=named, rules=rules, secret=secret, tagger=tagger)
+        documents = without_personal(documents, scrubbing_of(settings, group=group), ledger)
+    elif kinds or rules or secret or group or tagger:
+        raise typer.BadParameter(_("this is for --scrub mask, pseudonym or remove"))
     lines = (
         json.dumps({"text": document.text, "where": document.where}, ensure_ascii=False) + "\n"
-        for document in deduplicate(tidy(corpus, Cleaning(), ledger), ledger, near=near)
+        for document in deduplicate(documents, ledger, near=near)
     )
     count = runtime.write_lines(out, lines)
     ledger.merge(corpus.ledger)
@@ -74,6 +96,8 @@ def clean(
     print(_("{count:,} documents written to {out}").format(count=count, out=out))
     for line in ledger.lines():
         print(f"  {line}")
+    if tagger is not None:
+        print(_("{folder}: {recall}").format(folder=tagger, recall=recall_of(tagger)))
 
 
 def check(paths: Paths, text: Column = None, encoding: Encoding = None, as_json: Json = False) -> None:
@@ -153,12 +177,36 @@ def show(
     print(_("{tokens} tokens for {characters} characters").format(tokens=len(ids), characters=len(text)))
 
 
+def personal(
+    text: Annotated[str, typer.Argument(help="A text, or - for standard input.")],
+    kinds: Kinds = None,
+    rules: Rules = None,
+    tagger: Tagger = None,
+    as_json: Json = False,
+) -> None:
+    """What is personal in a text, and where it stands."""
+    import sys
+
+    from diptych.scrubbing import find_personal
+
+    given = sys.stdin.read() if text == "-" else text
+    named = None if kinds is None else [kind.strip() for kind in kinds.split(",") if kind.strip()]
+    found = find_personal(given, named, rules=rules, tagger=tagger)
+    if as_json:
+        print(json.dumps([{**each.to_json(), "text": given[each.start : each.stop]} for each in found], ensure_ascii=False))
+        return
+    for each in found:
+        print(f"{each.start:>6}-{each.stop:<6} {each.kind:<16} {given[each.start : each.stop]}")
+    print(_("{count:,} found").format(count=len(found)))
+
+
 def add_to(app: typer.Typer) -> None:
     """Hang these commands in."""
     corpus = typer.Typer(help="Look at text, tidy it, check it.", no_args_is_help=True)
     corpus.command()(stats)
     corpus.command()(clean)
     corpus.command()(check)
+    corpus.command()(personal)
     app.add_typer(corpus, name="corpus")
     tokenizer = typer.Typer(help="Learn a tokenizer, or see what one does.", no_args_is_help=True)
     tokenizer.command()(train)

@@ -1,0 +1,154 @@
+"""How a recognizer looks through a text without reading all of it: at stretches of digits, or around a sign.
+
+A regular expression per kind over the whole text would read it twenty times. Nearly all that is personal and checks holds at
+least seven digits close together, or a sign that is rare; one pass finds these places, and the expressions look there alone.
+Each takes a bounded number of steps from each place, so a text is read in time that grows as its length does.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from diptych.text.personal.spans import LIKELY, NAMED, VALIDATED, Personal
+
+Span = tuple[int, int]
+
+EDGE = r"(?<![0-9A-Za-z])"
+END = r"(?![0-9A-Za-z])"
+_FEW_DIGITS = re.compile(r"[0-9](?:[ \-./()]{0,2}[0-9]){6,}+")
+_BEFORE, _AFTER = 14, 40
+"""So far from digits a code with letters may begin and end; an IBAN, in groups of four, begins with four letters and digits."""
+_WIDE = re.compile(
+    "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff20\uff08\uff09\uff0b\uff0d-\uff0f\uff3f\u3000\u00a0\u2007\u2009\u202f\u2010-\u2015\u2212]+"
+)
+_FOLDED = {place: place - 0xFEE0 for place in range(0xFF01, 0xFF5F)}
+_FOLDED |= dict.fromkeys((0x3000, 0xA0, 0x2007, 0x2009, 0x202F), " ") | dict.fromkeys((*range(0x2010, 0x2016), 0x2212), "-")
+_LOOK_BACK = 28
+_SAYING = {
+    "phone": "手机 电话 联系方式 致电 拨打 座机 传真 热线 phone telephone tel mobile cell fax call whatsapp reach|me text|me "
+    "contact ring|me answering|at message|to messages|to messages|on registered desk:",
+    "card": "银行卡 信用卡 储蓄卡 借记卡 卡号 card cards cc visa mastercard",
+    "identity": "身份证 resident|id id|card id|no id|number",
+    "ssn": "社会安全号 ssn social|security",
+    "address": "地址 ip host address",
+    "account": "账号 帐号 账户 account a/c iban",
+    "birth": "出生 生于 生日 born birth dob",
+    "other": "订单 单号 运单 快递 物流 流水 发票 凭证 编号 型号 货号 批号 条码 版本 合同号 序列号 案号 案件 期号 价格 金额 "
+    "合计 总价 工单 order invoice tracking ticket serial sku version ver release v build isbn issn doi part|no "
+    "parcel reference ref price total amount case|no patent batch arxiv commit model|no product",
+}
+"""What the words say a number is; a bar stands for a space."""
+_WORDS = [(word.replace("|", " "), kind) for kind, words in _SAYING.items() for word in words.split()]
+_WHOLE_WORD = 4
+"""An English word so short, or shorter, must end where it ends: an ip is no ipad."""
+_CLAUSE = "\n。；;！!？"
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """One kind, how it is written, and what its characters must fulfil.
+
+    Args:
+        pattern: its group `it` is the personal part, where there is one.
+        check: of the matched part, compact: spaces, hyphens and the like taken out, upper case.
+        fewest: how long a run of digits, with what stands between them, is at least.
+        named: the class of words (`said`) that make it certain where nothing checks it; with `needs_name` it is nothing without them.
+    """
+
+    kind: str
+    pattern: re.Pattern[str]
+    certainty: float = VALIDATED
+    check: Callable[[str], bool] | None = None
+    fewest: int = 7
+    named: str | None = None
+    needs_name: bool = False
+    is_kept: bool = False
+
+    def __call__(self, text: str, start: int, stop: int) -> Iterator[Personal]:
+        for match in self.pattern.finditer(text, start, stop):
+            group = "it" if "it" in match.re.groupindex else 0
+            if self.check is not None and not self.check(compact(match[group])):
+                continue
+            certainty = self.certainty if self.named is None else self._certainty(said(text, match.start()))
+            if certainty:
+                yield Personal(*match.span(group), self.kind, certainty, self.is_kept)
+
+    def _certainty(self, says: str | None) -> float:
+        """How certain it is after words that say something, 0 where they say that it is something else."""
+        if says == self.named:
+            return max(self.certainty, NAMED)
+        if self.needs_name or says == "other" or (says is not None and self.certainty <= LIKELY):
+            return 0.0
+        return self.certainty
+
+
+@dataclass(frozen=True)
+class Finder:
+    """What a function finds between two places of a text, as a recognizer is asked."""
+
+    find: Callable[[str, int, int], Iterator[Personal]]
+    fewest: int = 7
+
+    def __call__(self, text: str, start: int, stop: int) -> Iterator[Personal]:
+        return self.find(text, start, stop)
+
+
+def folded(text: str) -> str:
+    """`text`, of the same length, with full-width letters, digits and signs, odd spaces and dashes as their ASCII twins."""
+    return text if text.isascii() else _WIDE.sub(lambda run: run.group().translate(_FOLDED), text)
+
+
+def compact(text: str) -> str:
+    """A number as its check is defined: letters and digits alone, upper case."""
+    return text if text.isdigit() else "".join(filter(str.isalnum, text)).upper()
+
+
+def numbers(text: str) -> Iterator[tuple[int, int, int]]:
+    """The stretches around at least seven digits that stand close together, those that meet made one, and how long their run is."""
+    first = last = longest = -1
+    for match in _FEW_DIGITS.finditer(text):
+        start, stop = match.span()
+        if start - _BEFORE > last:
+            if last >= 0:
+                yield max(0, first), min(last, len(text)), longest
+            first, longest = start - _BEFORE, 0
+        last, longest = stop + _AFTER, max(longest, stop - start)
+    if last >= 0:
+        yield max(0, first), min(last, len(text)), longest
+
+
+def around(text: str, sign: str, before: int, after: int) -> Iterator[Span]:
+    """The stretches around each place of a sign, those that meet made one."""
+    first = last = -1
+    place = text.find(sign)
+    while place >= 0:
+        if place - before > last:
+            if last >= 0:
+                yield max(0, first), last
+            first = place - before
+        last = place + len(sign) + after
+        place = text.find(sign, place + len(sign))
+    if last >= 0:
+        yield max(0, first), last
+
+
+def said(text: str, place: int) -> str | None:
+    """What the last word that says something, in the clause before a place, says a number there is.
+
+    One of phone, card, identity, ssn, address, account, birth, or other: the number of a thing.
+    """
+    before = text[max(0, place - _LOOK_BACK) : place].rstrip()
+    before = before[max(map(before.rfind, _CLAUSE)) + 1 :].lower()
+    last, kind = -1, None
+    for word, says in _WORDS:
+        at = before.rfind(word)
+        if at > last and (not word[0].isascii() or _is_word(before, at, word)):
+            last, kind = at, says
+    return kind
+
+
+def _is_word(text: str, at: int, word: str) -> bool:
+    """Whether an English word that stands at a place is one there."""
+    stop = at + len(word)
+    begins = not (at and text[at - 1].isascii() and text[at - 1].isalnum())
+    return begins and not (len(word) <= _WHOLE_WORD and text[stop : stop + 1].isascii() and text[stop : stop + 1].isalpha())
