@@ -10,12 +10,12 @@ import pytest
 import diptych as dt
 from diptych.errors import DataError
 from diptych.ledger import Ledger
-from diptych.pretraining import tidy
 from diptych.recipe import build
 from diptych.scrubbing import recall_of
 from diptych.tasks.spans import Span
 from diptych.tasks.tagging import Tagged
 from diptych.text.corpus import Corpus
+from diptych.tokenizing import tidy
 
 
 def tagger(random_net: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...]) -> Any:

@@ -38,9 +38,18 @@ _SAYING = {
     "parcel reference ref price total amount case|no patent batch arxiv commit model|no product",
 }
 """What the words say a number is; a bar stands for a space."""
-_WORDS = [(word.replace("|", " "), kind) for kind, words in _SAYING.items() for word in words.split()]
+_WORDS = {word.replace("|", " "): kind for kind, words in _SAYING.items() for word in words.split()}
 _WHOLE_WORD = 4
 """An English word so short, or shorter, must end where it ends: an ip is no ipad."""
+_SIGN = re.compile(
+    "(?<![a-z0-9])(?:"
+    + "|".join(
+        re.escape(word) + "(?![a-z])" * (len(word) <= _WHOLE_WORD) for word in sorted(_WORDS, key=len, reverse=True) if word.isascii()
+    )
+    + ")|(?:"
+    + "|".join(word for word in _WORDS if not word.isascii())
+    + ")"
+)
 _CLAUSE = "\n。；;！!？"
 
 
@@ -139,16 +148,5 @@ def said(text: str, place: int) -> str | None:
     """
     before = text[max(0, place - _LOOK_BACK) : place].rstrip()
     before = before[max(map(before.rfind, _CLAUSE)) + 1 :].lower()
-    last, kind = -1, None
-    for word, says in _WORDS:
-        at = before.rfind(word)
-        if at > last and (not word[0].isascii() or _is_word(before, at, word)):
-            last, kind = at, says
-    return kind
-
-
-def _is_word(text: str, at: int, word: str) -> bool:
-    """Whether an English word that stands at a place is one there."""
-    stop = at + len(word)
-    begins = not (at and text[at - 1].isascii() and text[at - 1].isalnum())
-    return begins and not (len(word) <= _WHOLE_WORD and text[stop : stop + 1].isascii() and text[stop : stop + 1].isalpha())
+    found = _SIGN.findall(before)
+    return _WORDS[found[-1]] if found else None
