@@ -243,6 +243,7 @@ def _of_token(net: Any, tokenizer: Tokenizer, text: str, label: str | None, agai
 def _of_writing(net: Any, tokenizer: Tokenizer, texts: tuple[str, ...], label: str | None) -> Question:
     from diptych.generation.decode import decode
     from diptych.generation.sampling import Sampling
+    from diptych.generation.writing import Writing
 
     reading = read_framed(texts, tokenizer, net.config.context_length)
     if tokenizer.cls_id is None and tokenizer.eos_id is not None:
@@ -250,8 +251,10 @@ def _of_writing(net: Any, tokenizer: Tokenizer, texts: tuple[str, ...], label: s
     start = net.config.decoder_start_id
     if label is None:
         ends = frozenset(token for token in (tokenizer.eos_id, tokenizer.sep_id) if token is not None)
-        steps = decode(net, [[start]], Sampling(temperature=0.0), max_new_tokens=64, ends=ends, sources=[reading.ids.tolist()])
-        tokens = [token for (token,) in steps if token is not None]
+        answer = Writing([start], reading.ids.tolist())
+        for _step in decode(net, [answer], Sampling(temperature=0.0), max_new_tokens=64, ends=ends):
+            pass
+        tokens = answer.tokens
     else:
         tokens = tokenizer.encode(label)
     written = (start, *tokens)
