@@ -10,6 +10,7 @@ import torch
 
 import diptych as dt
 from diptych.api import panel_task, task_of
+from diptych.generation.settings import Decoding
 from diptych.recipe import load as load_recipe
 
 TINY = {"hidden_size": 32, "num_layers": 1, "head_size": 16, "context_length": 48}
@@ -52,7 +53,7 @@ def test_every_public_name_can_be_had_and_is_listed() -> None:
         (dt.finetune, ["base", "data", "task", "verbose", "settings"]),
         (dt.evaluate, ["model", "task", "data", "settings"]),
         (dt.Model.logits, ["self", "input_ids", "attention_mask", "decoder_input_ids"]),
-        (dt.Model.generate, ["self", "prompt", "max_new_tokens", "temperature", "top_k", "top_p", "stop", "seed"]),
+        (dt.Model.generate, ["self", "prompt", "max_new_tokens", "temperature", "top_k", "top_p", "stop", "seed", "settings"]),
     ],
 )
 def test_signatures_are_those_that_were_promised(function, parameters: list[str]) -> None:
@@ -107,6 +108,12 @@ class TestUse:
     def test_a_decoder_input_is_for_models_that_have_a_decoder(self, bert: dt.Model) -> None:
         with pytest.raises(dt.DiptychError, match="E605"):
             bert.logits(torch.tensor([[1, 2]]), decoder_input_ids=torch.tensor([[1]]))
+
+    def test_what_generate_shows_as_usual_is_what_decoding_takes_as_usual(self) -> None:
+        shown = {name: each.default for name, each in inspect.signature(dt.Model.generate).parameters.items()}
+        fields = Decoding.model_fields
+        for name in ("temperature", "top_k", "top_p", "seed"):
+            assert shown[name] == fields[name].default
 
     def test_generate_takes_one_prompt_or_several_and_repeats_itself(self, gpt: dt.Model) -> None:
         one = gpt.generate("The cat", 10, seed=4)

@@ -109,6 +109,12 @@ class Model:
         self,
         prompt: str | Sequence[str],
         max_new_tokens: int = 64,
+        *,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        stop: str | Sequence[str] = (),
+        seed: int = 0,
         **settings: Any,
     ) -> Any:
         """Write on from a prompt, or what an encoder-decoder makes of it; for each of several prompts, the new text alone.
@@ -116,7 +122,9 @@ class Model:
         The same seed gives the same text; temperature 0 always takes the most probable token.
 
         Args:
-            settings: fields of `Decoding` (`diptych.generation.settings`): temperature, top_p, stop, beams, seed, …
+            temperature, top_k, top_p: how each token is drawn (see `Sampling`).
+            stop: an answer ends before any of these.
+            settings: the other fields of `Decoding` (`diptych.generation.settings`): n, beams, contrastive, json_schema, draft, …
 
         Returns:
             a text; a list of them where `n` asks for several answers; a list of either for several prompts.
@@ -125,7 +133,8 @@ class Model:
             UsageError E602: this model does not write. E603: the prompt is empty. E640, E641: settings that do not go together.
             E642: a bias for what is no token. E643, E644: a setting that does not exist, or a value that has no meaning.
         """
-        found = self.answers(prompt, max_new_tokens, **settings)
+        usual = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop, "seed": seed}
+        found = self.answers(prompt, max_new_tokens, **usual, **settings)
         per_prompt = [found] if isinstance(prompt, str) else found
         texts = [[answer.text for answer in few] if settings.get("n", 1) > 1 else few[0].text for few in per_prompt]
         return texts[0] if isinstance(prompt, str) else texts

@@ -118,6 +118,7 @@ def test_every_name_in_the_text_exists(language: str) -> None:
     assert {name for name in re.findall(r"\bdt\.(\w+)", prose) if not hasattr(dt, name)} == set()
     assert {name for name in re.findall(r"\bmodel\.(\w+)", prose) if not hasattr(dt.Model, name)} == set()
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
+    verbs |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"\bdiptych (\w+)", prose)) <= verbs
 
 
