@@ -211,14 +211,14 @@ LONG = [
 
 @pytest.mark.parametrize("part", LONG)
 def test_a_long_line_takes_time_that_grows_with_its_length(part: str) -> None:
-    """Twice as long takes about twice as long: four times would be 4 (squared) of 2. Below a tenth of a second nothing is said."""
+    """Eight times as long takes about eight times as long; the square would be 64. The room between is for a busy machine."""
     seconds = []
-    for size in (40_000, 160_000):
+    for size in (20_000, 160_000):
         text = (part * (size // len(part) + 1))[:size]
         begun = time.process_time()
         find_personal(text, "all")
         seconds.append(time.process_time() - begun)
-    assert seconds[1] < 0.1 or seconds[1] < 9 * seconds[0], seconds
+    assert seconds[1] < 1 or seconds[1] < 32 * seconds[0], seconds
 
 
 def test_a_line_of_a_megabyte_is_read() -> None:
