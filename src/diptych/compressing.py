@@ -22,9 +22,9 @@ from diptych.formats.atomic import atomic_folder
 from diptych.generation.decode import decode
 from diptych.generation.sampling import Sampling
 from diptych.generation.writing import Writing
+from diptych.kernels.int8 import fast_mode, is_int8
 from diptych.messages import _
 from diptych.model import Model
-from diptych.models.int8 import fast_mode, is_int8
 from diptych.packed import Packed
 from diptych.surgery.quantize import to_int8
 

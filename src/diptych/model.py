@@ -15,8 +15,8 @@ from diptych.formats.atomic import atomic_folder
 from diptych.formats.folder import write_model
 from diptych.generation.settings import decoding_of
 from diptych.generation.texts import Texts
+from diptych.kernels.int8 import num_weights
 from diptych.ledger import Ledger
-from diptych.models.int8 import num_weights
 from diptych.packed import Packed
 from diptych.tasks import task_of_net
 from diptych.tasks.blanks import frame_blanks

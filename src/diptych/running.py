@@ -16,10 +16,10 @@ from diptych.formats.folder import read_model
 from diptych.formats.gguf import read_gguf
 from diptych.gguf_header import read_header
 from diptych.installed import find_model
+from diptych.kernels.int8 import is_int8
 from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.model import Model
-from diptych.models.int8 import is_int8
 from diptych.recipe import Recipe
 from diptych.surgery.depth import keep_layers
 from diptych.surgery.low_rank import detach

@@ -7,9 +7,9 @@ from typing import Any, get_args
 from diptych.errors import RecipeError, UsageError
 from diptych.formats.atomic import full_disk_is_named
 from diptych.formats.gguf import Precision, write_gguf
+from diptych.kernels.int8 import is_int8
 from diptych.ledger import Ledger
 from diptych.messages import mark
-from diptych.models.int8 import is_int8
 from diptych.text.gguf_vocabulary import write_vocabulary
 from diptych.text.tokenizer import Tokenizer
 

@@ -19,12 +19,12 @@ from diptych.errors import ModelError
 from diptych.formats import int8_folder
 from diptych.formats.hugging_face import canonical, class_for, config_for, config_from
 from diptych.formats.sentence_folder import read_pooling, write_pooling
+from diptych.kernels.int8 import is_int8
 from diptych.messages import _
 from diptych.models.config import ModelConfig
 from diptych.models.families import FAMILIES
 from diptych.models.families.family import Family, Rule, their_shapes, to_ours, to_theirs
 from diptych.models.heads import HEAD_NAMES
-from diptych.models.int8 import is_int8
 from diptych.models.pooling import SentenceHead
 from diptych.models.transformer import Network, without_values
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from diptych.kernels.int8 import Int8Embedding, Int8Linear
 from diptych.models.heads import LanguageHead
-from diptych.models.int8 import Int8Embedding, Int8Linear
 from diptych.models.layers import Embedding
 from diptych.models.transformer import Network
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from diptych.errors import UsageError
-from diptych.models import int8
-from diptych.models.int8 import Int8Linear, Int8Matrix, is_int8
+from diptych.kernels import int8
+from diptych.kernels.int8 import Int8Linear, Int8Matrix, is_int8
 from diptych.packed import Packed
 from diptych.presets import create
 from diptych.surgery.quantize import large_matrices, to_int8
