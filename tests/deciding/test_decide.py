@@ -58,6 +58,7 @@ def test_of_few_labels_the_choice_is_made_by_cross_validation_and_said(bert: Pat
     assert all(each.milliseconds > 0 and each.size_bytes > 0 for each in found.systems)
 
 
+@pytest.mark.slow
 def test_of_many_labels_fine_tuning_stands_in_the_table_beside_a_preset_from_nothing(bert: Path, tmp_path: Path) -> None:
     rows = [row for number in range(2) for row in reviews(16 + number)]
     found = dt.decide(rows + reviews(40), base=[bert, "bilstm-tiny"], minutes=0.4, text="review", label="stars")

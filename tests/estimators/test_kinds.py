@@ -97,6 +97,7 @@ def test_it_learns_and_order_and_company_of_texts_do_not_matter(name: str, tmp_p
     assert clone(made).get_params() == made.get_params() and not hasattr(clone(made), "model_")
 
 
+@pytest.mark.slow
 def test_scikit_learns_tools_take_a_tagger_and_a_translator() -> None:
     scores = cross_val_score(tagger(), SAID, SPANS, cv=2)
     assert scores.shape == (2,) and scores.mean() > 0.5
