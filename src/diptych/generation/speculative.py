@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from diptych.errors import UsageError
-from diptych.generation.cached import Cached, begin_of, check_writes
 from diptych.generation.drafts import Draft
+from diptych.generation.going import Going
 from diptych.generation.sampling import Sampling
 from diptych.generation.writing import Writing
 
@@ -40,44 +40,35 @@ def speculate(
     Raises:
         UsageError E602: this model does not write. E603: a prompt is empty. E645: it is a recurrent net.
     """
-    check_writes(net, answers)
+    going = Going(net, answers)
     if net.config.cell:
         raise UsageError("E645", family=net.config.family)
-    net.eval()
-    begins = {id(answer): 0 for answer in answers}
     sizes = {id(answer): min(FIRST, most) for answer in answers}
     guessing = {id(answer): draft for answer, draft in zip(answers, drafts, strict=True)}
-    going, state = list(answers), None
     while True:
-        for answer in going:
+        for answer in going.answers:
             answer.limit(max_new_tokens)
-        rows = [row for row, answer in enumerate(going) if answer.ending is None]
-        if not rows:
+        if not going.leave():
             return
-        if state is not None:
-            state.keep(rows)
-        going = [going[row] for row in rows]
-        if state is None or state.is_full:
-            for answer in going:
-                begins[id(answer)] = begin_of(len(answer.text), begins[id(answer)], net.config.context_length)
-            texts = [answer.text[begins[id(answer)] :] for answer in going]
-            room = max_new_tokens - min(len(answer.tokens) for answer in going)
-            state = Cached(net, texts, [answer.source for answer in going], room)
-            guesses: list[list[int]] = [[] for _answer in going]
-            logits_NV, read = state.first(), [length - 1 for length in state.lengths]
+        logits_NV = going.read_if_full(max_new_tokens)
+        state = going.kept
+        assert state is not None
+        if logits_NV is not None:
+            guesses: list[list[int]] = [[] for _answer in going.answers]
+            read = [length - 1 for length in state.lengths]
         else:
             read = state.lengths
             guesses = []
-            for answer, length in zip(going, read, strict=True):
+            for answer, length in zip(going.answers, read, strict=True):
                 free = min(max_new_tokens - len(answer.tokens), state.capacity - length) - 1
                 size = min(sizes[id(answer)], free)
-                guess = guessing[id(answer)].propose(answer.text[begins[id(answer)] :], size) if size > 0 else []
+                guess = guessing[id(answer)].propose(going.text(answer), size) if size > 0 else []
                 guesses.append(guess)
-            pieces = [[answer.text[-1], *guess] for answer, guess in zip(going, guesses, strict=True)]
+            pieces = [[answer.text[-1], *guess] for answer, guess in zip(going.answers, guesses, strict=True)]
             logits_NV = state.logits(state.read(pieces))
-        taken = _take(logits_NV, going, guesses, sampling, ends)
+        taken = _take(logits_NV, going.answers, guesses, sampling, ends)
         state.rewind([before + max(1, count) for before, count in zip(read, taken, strict=True)])
-        for answer, guess, count in zip(going, guesses, taken, strict=True):
+        for answer, guess, count in zip(going.answers, guesses, taken, strict=True):
             if guess:
                 sizes[id(answer)] = min(most, 2 * len(guess) if count > len(guess) else count)
         if any(taken):
