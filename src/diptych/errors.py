@@ -684,6 +684,42 @@ CATALOGUE: dict[str, Message] = {
         mark("There is no text to replay in {path}."),
         mark("Name files or folders with general text, or leave task.replay out."),
     ),
+    "E575": Message(
+        mark("Nobody says whose examples are whose, so there is no federation to train in."),
+        mark("Take federated with finetune, or with pretrain and a list of several files or folders as task.text."),
+    ),
+    "E576": Message(
+        mark("A federation's rounds are parts of what each client trains, which cannot be said in {budget}."),
+        mark("Say it in epochs or steps, for example --set train.epochs=3."),
+    ),
+    "E577": Message(
+        mark("A federation is simulated in one process, and this run has several."),
+        mark("Start it without torchrun; clients on machines of their own are driven by Flower (see the guide)."),
+    ),
+    "E578": Message(
+        mark("The client {client} has no example that could be trained on."),
+        mark("Leave it out, or give it some."),
+    ),
+    "E579": Message(
+        mark("Round {round}: {count} clients were asked, and nothing that they sent could be used; the ledger names each and why."),
+        mark("The weights are those of the round before. If losses are no numbers, lower the learning rate: --set train.lr=…"),
+    ),
+    "E580": Message(
+        mark("The regime {outer} stands around federated, whose rounds are made of the steps of the regimes within."),
+        mark("Name federated last: train.regime: [{outer}, federated]."),
+    ),
+    "E581": Message(
+        mark("{where}: the row has no group, so it is nobody's."),
+        mark("Name the column with --set task.group=…, and fill it in every row, or divide by labels or by chance."),
+    ),
+    "E582": Message(
+        mark("{where}: the row has no label of its own, so that labels cannot be spread unevenly."),
+        mark("Divide by chance, by group or by file: --set train.regime.federated.by=chance."),
+    ),
+    "E583": Message(
+        mark("The examples do not stand in several files, so that they cannot be divided by file."),
+        mark("Name the files in task.data, a list of them, or divide by group, labels or chance."),
+    ),
     # E6xx: generating and predicting
     "E601": Message(
         mark("{name} cannot be {value}."),

@@ -28,6 +28,7 @@ from diptych.running import (
     begin,
     command_of,
     cost_facts,
+    federated_of,
     interrupted,
     languages_of,
     next_steps,
@@ -41,7 +42,10 @@ from diptych.running import (
 )
 from diptych.tasks import task_class
 from diptych.tasks.tables import digest, drop_duplicates, split_rows
+from diptych.text.files import find_sources
 from diptych.text.tokenizer import Tokenizer, usual_kind
+from diptych.training.federation import Client, federate
+from diptych.training.federation.dividing import divide
 from diptych.training.loop import Outcome, train
 from diptych.training.progress import Journal, Listener, Several, display, read_events
 from diptych.training.ranks import here
@@ -232,7 +236,13 @@ def _train(
     net.to(runtime.device(recipe.run.device))
     plan = replace(training_plan(recipe, workspace), data=digest(parts.train))
     here().check_data(plan.data)
-    net, outcome = train(net, task, examples, dev, regime_of(recipe, tokenizer), plan, tell, resume=resume)
+    learns: Any = task
+    if (federated := federated_of(recipe)) is not None:
+        shares = divide(parts.train, federated, recipe.train.seed, ledger, _files(recipe) if federated.by == "file" else ())
+        held = {name: task.examples(rows, tokenizer, context, Ledger()) for name, rows in shares.items()}
+        clients = [Client(name, own, number) for number, (name, own) in enumerate(held.items())]
+        learns, examples, plan = federate(task, clients, plan, federated.rounds, federated.share, ledger)
+    net, outcome = train(net, learns, examples, dev, regime_of(recipe, tokenizer), plan, tell, resume=resume)
     model = Model(net, tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "finetune")})
@@ -248,6 +258,13 @@ def _train(
     if report is not None and workspace is not None:
         tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(workspace.out))}"})
     return Finetuned(model, outcome, comparison, ledger, report, caveats)
+
+
+def _files(recipe: Recipe) -> list[str]:
+    """What the files of the recipe's examples are called where a row says where it stands."""
+    data = recipe.task.data
+    paths = [Path(data)] if isinstance(data, str) else [Path(name) for name in data or ()]
+    return [source.name for source in find_sources(paths, Ledger(), is_any_kind=True)]
 
 
 def _test(model: Model, task: Any, parts: Parts, outcome: Outcome, *, with_baselines: bool) -> Comparison:

@@ -52,8 +52,9 @@ from diptych.text.shards import TokenShards
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import word_list
 from diptych.tokenizing import Tokens, all_tokens, make_tokenizer, make_tokens, open_corpus, replayed, tidy
-from diptych.training.loop import Outcome, Plan, train
+from diptych.training.loop import Outcome, train
 from diptych.training.order import Order
+from diptych.training.plan import Plan
 from diptych.training.progress import Journal, Listener, Several, display, read_events
 from diptych.training.ramps import Batches
 from diptych.training.ranks import here

@@ -10,7 +10,7 @@ from typing import Any
 
 from diptych import runtime
 from diptych.config import BUDGETS, TrainSettings, parse
-from diptych.errors import RecipeError, UsageError
+from diptych.errors import RecipeError, TrainingError, UsageError
 from diptych.formats.adapter_folder import hang, read_adapter
 from diptych.formats.folder import read_model
 from diptych.formats.gguf import read_gguf
@@ -27,9 +27,11 @@ from diptych.tasks import PRETRAINING, task_class
 from diptych.text.gguf_vocabulary import read_vocabulary
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import language_of
-from diptych.training.loop import Outcome, Plan
+from diptych.training.loop import Outcome
+from diptych.training.plan import Plan
 from diptych.training.ranks import Ranks, join
 from diptych.training.regimes import Regime, Surroundings, compose, settings_of
+from diptych.training.regimes.federated import FederatedSettings
 from diptych.training.workspace import Workspace, check_free, kept_recipe
 
 PRETRAINING_MINUTES = 10.0
@@ -210,6 +212,21 @@ def set_passes(net: Any, recipe: Recipe) -> None:
 def regime_of(recipe: Recipe, tokenizer: Tokenizer) -> Regime:
     """How the recipe's steps are taken, with what its regimes may need besides network and task."""
     return compose(recipe.train.regime, Surroundings(tokenizer, recipe.model.base, load_model, recipe.train.seed))
+
+
+def federated_of(recipe: Recipe) -> FederatedSettings | None:
+    """How the recipe's examples are divided among clients; None where they lie together.
+
+    Raises:
+        TrainingError E580: another regime stands around the rounds.
+    """
+    regimes = [settings_of(each) for each in recipe.train.regime]
+    for each, outer in zip(regimes, [*regimes[1:], None], strict=True):
+        if isinstance(each, FederatedSettings):
+            if outer is not None:
+                raise TrainingError("E580", outer=outer.name)
+            return each
+    return None
 
 
 def training_plan(recipe: Recipe, workspace: Workspace | None) -> Plan:

@@ -6,68 +6,38 @@ was not, and looking at the held-out part changes nothing.
 
 import contextlib
 import copy
-import math
 import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diptych import runtime
-from diptych.config import TrainSettings
 from diptych.errors import MachineError, TrainingError
 from diptych.messages import _
-from diptych.tasks.measure import by_tokens, measure
-from diptych.tasks.task import Batch, Examples, Place, Task
+from diptych.tasks.measure import measure
+from diptych.tasks.task import Examples, Place, Task
 from diptych.training.averaging import WeightMean
 from diptych.training.checkpoint import optimizer_tensors, restore_optimizer, restore_weights, weights
 from diptych.training.compiling import let_go as let_go_of_programs
 from diptych.training.compiling import settle, without
 from diptych.training.keeping import keeper
 from diptych.training.optimizers import build_optimizer
-from diptych.training.order import Order
+from diptych.training.plan import Plan
 from diptych.training.progress import Listener, Several
-from diptych.training.ramps import Batches, in_pieces, longest_piece
 from diptych.training.ranks import as_lost_rank, here
 from diptych.training.regimes import Regime
 from diptych.training.regimes.regime import Plain, StepResult
-from diptych.training.schedules import Budget, lr_scale
-from diptych.training.sharding import copy_from_first, full, let_go, shard, whole
+from diptych.training.sharding import copy_from_first, let_go, shard, whole
+from diptych.training.stepping import NoNumber, Stepper
 
 CHECKPOINT_SECONDS = 120.0
 LOG_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run needs besides model, task and data: settings with every blank filled in, and where to keep its state."""
-
-    train: TrainSettings
-    batch_size: int
-    lr: float
-    precision: str = "float32"
-    compile: str = "never"
-    """Whether torch.compile may be used: "always", or "auto" where it pays."""
-    sharding: str = "none"
-    """Of several ranks: "full" leaves each of them a share of the weights alone."""
-    checkpoints: Path | None = None
-    """None keeps no checkpoints."""
-    checkpoint_steps: int | None = None
-    eval_tokens: int = 100_000
-    log_steps: int = 10
-    data: str = ""
-    """A digest of what is trained on; a run is not resumed with other data."""
-    snapshots: tuple[int, ...] = ()
-    """After how many tokens the network is kept as it is."""
-    keep_snapshot: Callable[[Any, int], None] | None = None
-    """Takes the whole network, and after how many tokens it is so."""
 
 
 @dataclass
@@ -155,12 +125,9 @@ class _Run:
             copy_from_first(self.net)
             self.unsharded = shard(self.net) if plan.sharding == "full" else None
         self.keeper = keeper(plan.checkpoints, self.ranks) if plan.checkpoints else None
-        self.optimizer = build_optimizer(self.net, plan.train, plan.lr, plan.precision)
+        self.stepper = Stepper(self.net, task, examples, regime, plan)
+        self.optimizer, self.order, self.budget = self.stepper.optimizer, self.stepper.order, self.stepper.budget
         self.mean = None if plan.train.ema is None else WeightMean(self.net, plan.train.ema)
-        batches = Batches.of(plan.train, examples, plan.batch_size)
-        self.budget = Budget.of(plan.train, len(examples), batches)
-        self.order = Order(len(examples), batches, plan.train.seed, self.budget.examples)
-        self.has_dropout = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in self.net.modules())
         self.state = _State()
         self.is_compiled = False
         self.best_weights: dict[str, Tensor] | None = None
@@ -200,7 +167,7 @@ class _Run:
         if not self.ranks.is_alone or not isinstance(self.regime, Plain):
             tell(_("torch.compile is for plain training in one process: the run goes on without."))
             return
-        step_tokens = sum(self.examples.num_tokens(place.index) for place in self.order.places(self.state.step))
+        step_tokens = self.stepper.num_tokens(self.order.places(self.state.step))
         facts = {"config": self.net.config.to_dict(), "task": self.task.name, "precision": plan.precision, "device": str(self.device)}
         facts |= {"batch_size": plan.batch_size, "micro": plan.train.micro_batch_tokens, "optimizer": plan.train.optimizer}
         takes = partial(self.budget.takes, step_tokens=step_tokens)
@@ -213,7 +180,7 @@ class _Run:
         net.train()
 
         def take(number: int) -> None:
-            batches = self._batches(self.order.places(number) or self.order.places(0), None)
+            batches = self.stepper.batches(self.order.places(number) or self.order.places(0), None)
             with runtime.precision(self.plan.precision, self.device.type):
                 self.regime.step(net, self.task, batches, (self.plan.train.seed, number))
             optimizer.step()
@@ -229,7 +196,8 @@ class _Run:
             if not places:
                 break
             started = time.monotonic()
-            result, num_tokens = self._step(places, spent)
+            result = self._step(places, spent)
+            num_tokens = self.stepper.num_tokens(places)
             state.step += 1
             state.tokens += num_tokens
             if self.mean is not None:
@@ -298,44 +266,11 @@ class _Run:
     def _spent(self) -> float:
         return self.budget.spent(self.state.step, self.state.tokens, self.state.seconds)
 
-    def _step(self, places: list, spent: float) -> tuple[StepResult, int]:
-        train = self.plan.train
-        batches = self._batches(places, longest_piece(train, spent))
-        # The middle of this step, so that neither the first nor the last one is taken with a learning rate of 0.
-        half = 0.5 / self.budget.steps if self.budget.steps else 0.0
-        scale = lr_scale(spent + half, train)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * scale
-        with runtime.precision(self.plan.precision, self.device.type):
-            result = self.regime.step(self.net, self.task, batches, (train.seed, self.state.step))
-        result = result.summed(self.ranks)
-        self.ranks.sum_gradients(p for group in self.optimizer.param_groups for p in group["params"])
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = full(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-        if not (torch.isfinite(norm) and abs(result.loss) != float("inf") and result.loss == result.loss):
-            raise self._diverged(self.plan.lr * scale)
-        if train.clip:
-            torch.nn.utils.clip_grads_with_norm_(parameters, train.clip, norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return result, sum(self.examples.num_tokens(place.index) for place in places)
-
-    def _batches(self, places: list[Place], longest: int | None) -> list[Batch]:
-        """This rank's pieces of a step, their texts cut to at most `longest` tokens.
-
-        Dropout is drawn by piece, so with it a step is cut as for one rank and ranks without a piece look on; without it the
-        step is cut so that every rank has something to do.
-        """
-        limit = self.plan.train.micro_batch_tokens
-        if not self.has_dropout:
-            limit = min(limit, math.ceil(sum(self.examples.num_tokens(place.index) for place in places) / self.ranks.count))
-        batches = []
-        for group in self.ranks.share(list(by_tokens(self.examples, places, limit))):
-            batch = self.task.collate(self.examples, group or places[:1]).to(self.device)
-            batch.is_company = group is None
-            batch.texts = batch.texts if longest is None else in_pieces(batch.texts, longest)
-            batches.append(batch)
-        return batches
+    def _step(self, places: list[Place], spent: float) -> StepResult:
+        try:
+            return self.stepper.take(self.state.step, places, spent)
+        except NoNumber as error:
+            raise self._diverged(error.lr) from None
 
     def _diverged(self, lr: float) -> TrainingError:
         """Keep the state before the step that failed, which was not applied; the error that says so."""

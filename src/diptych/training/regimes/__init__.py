@@ -13,6 +13,7 @@ REGIMES = {
     "frozen": "diptych.training.regimes.frozen:Frozen",
     "lora": "diptych.training.regimes.lora:LoRA",
     "distilled": "diptych.training.regimes.distilled:Distilled",
+    "federated": "diptych.training.regimes.federated:Federated",
 }
 
 
