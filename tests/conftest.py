@@ -1,6 +1,7 @@
 """What tests share: a quiet, English-speaking, one-machine setting, the way to data that need not be there, small networks."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,24 @@ def random_net() -> Callable[..., Any]:
         return net
 
     return make
+
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
+QUIET += ("--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A real browser, which finds no address but this machine's; a test that asks for it is skipped where there is none.
+
+    For one file at a time: while playwright runs, nothing else in this thread can start a loop of asyncio.
+    """
+    play = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so no page is opened")
+    path = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("there is no Chromium here, so no page is opened: apt-get install chromium")
+    with play.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=path, args=list(QUIET))
+        yield browser
+        browser.close()
