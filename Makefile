@@ -26,7 +26,7 @@ demo: $(STAMP)  ## the main job on embedded data, in English and Chinese
 	$(BIN)/diptych demo
 
 test: $(STAMP)  ## the fast tests
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 -rs
 
 test-all: $(STAMP)  ## all tests, trainings and peers included
 	$(BIN)/python -m pytest

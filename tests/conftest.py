@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,50 @@ def chromium() -> Iterator[Any]:
         browser = running.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def tells_apart() -> Callable[..., bool]:
+    """tells_apart(page, selector, "汉字") says whether the font of an element draws each of the characters as itself, and none as a box."""
+    if not shutil.which("fc-list") or not subprocess.run(["fc-list", ":lang=zh"], capture_output=True, check=False).stdout:
+        pytest.skip("no font here has Chinese: apt-get install fonts-wqy-microhei")
+    script = """([selector, characters]) => {
+      const style = getComputedStyle(document.querySelector(selector));
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = 64;
+      const pen = canvas.getContext("2d", { willReadFrequently: true });
+      const drawn = (character) => {
+        pen.clearRect(0, 0, 64, 64);
+        pen.font = `48px ${style.fontFamily}`;
+        pen.fillText(character, 4, 52);
+        return pen.getImageData(0, 0, 64, 64).data.join();
+      };
+      return new Set(Array.from(characters, drawn)).size;
+    }"""
+
+    def ask(page: Any, selector: str, characters: str) -> bool:
+        # The last is no character at all: it is drawn as whatever stands for one that no font has.
+        each = "".join(dict.fromkeys(characters)) + "\U0010ffff"
+        return page.evaluate(script, [selector, each]) == len(each)
+
+    return ask
+
+
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """opened(path) is a page of a file, with the network off; whatever else it asks for is in `page.asked`."""
+    context = chromium.new_context(offline=True)
+
+    def open_file(path: Path) -> Any:
+        page = context.new_page()
+        page.set_default_timeout(180_000)
+        page.asked, page.errors = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto(path.as_uri())
+        page.asked.remove(path.as_uri())
+        return page
+
+    yield open_file
+    context.close()

@@ -106,6 +106,56 @@ def test_the_page_prints_those_numbers_and_loads_nothing(made: Callable[..., Any
         assert shown == pytest.approx(expected[name][1], rel=1e-4, abs=2e-5), name
 
 
+TABLES = (
+    "Q (",
+    "K (",
+    "V (",
+    "Q Kᵀ",
+    "softmax",
+    "weights × V",
+    "all heads",
+    "added to",
+    "feed-forward net reads",
+    "inside",
+    "what it adds",
+    "leaves",
+)
+"""What the captions of a layer's tables begin with or hold, in the order in which they stand."""
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_number_that_a_browser_shows_is_the_one_by_hand(
+    made: Callable[..., Any], opened: Callable[..., Any], tells_apart: Callable[..., bool], tmp_path: Path, text: str
+) -> None:
+    net, tokenizer = made("bert", "classes")
+    model = Model(net, tokenizer)
+    traced = model.trace(text, head=1)
+    path = traced.save(tmp_path / "trace.html")
+    page = opened(path)
+    assert page.asked == [] and page.errors == [] and path.stat().st_size < 1_000_000
+    script = """() => {
+      const numbers = (row) => [...row.querySelectorAll("td")].map((cell) => cell.textContent).filter(Boolean);
+      const tables = [...document.querySelectorAll("table.numbers")];
+      return tables.map((table) => [table.caption?.textContent ?? "", [...table.rows].map(numbers).filter((row) => row.length)]);
+    }"""
+    shown = [(caption, np.array(rows, float)) for caption, rows in page.evaluate(script)]
+    expected = by_hand(net, traced.reading.ids.tolist(), 1)
+    values = [expected[name][1] for name in ("q", "k", "v", "products", "weights", "views")]
+    values += [expected[name] for name in ("output", "summed", "fed", "inner", "out", "layer out")]
+    found = 0
+    for name, value in zip(TABLES, values, strict=True):
+        found, table = next((place + 1, rows) for place, (caption, rows) in enumerate(shown[found:], found) if name in caption)
+        if "Kᵀ" not in name and name != "softmax":
+            # Of a vector the first numbers, and its length.
+            value = np.concatenate([value[:, :6], np.linalg.norm(value, axis=-1, keepdims=True)], axis=1)
+        assert table == pytest.approx(value, rel=1e-5, abs=1.5e-5), name
+    logits = model.logits([traced.reading.ids.tolist()])[0].detach()
+    answers = next(rows for caption, rows in shown if caption == "the whole text")
+    assert answers == pytest.approx(torch.stack([logits, logits.softmax(-1)], 1).sort(0, descending=True).values.numpy(), abs=1e-5)
+    if not text.isascii():
+        assert text in page.locator("main").inner_text() and tells_apart(page, ".pieces span", text)
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_causal_and_a_bidirectional_model_stand_side_by_side(made: Callable[..., Any], language: str) -> None:
     set_language(language)
