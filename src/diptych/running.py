@@ -221,12 +221,12 @@ def federated_of(recipe: Recipe) -> FederatedSettings | None:
         TrainingError E580: another regime stands around the rounds.
     """
     regimes = [settings_of(each) for each in recipe.train.regime]
-    for each, outer in zip(regimes, [*regimes[1:], None], strict=True):
-        if isinstance(each, FederatedSettings):
-            if outer is not None:
-                raise TrainingError("E580", outer=outer.name)
-            return each
-    return None
+    place = next((number for number, each in enumerate(regimes) if isinstance(each, FederatedSettings)), None)
+    if place is None:
+        return None
+    if place + 1 < len(regimes):
+        raise TrainingError("E580", outer=regimes[place + 1].name)
+    return regimes[place]
 
 
 def training_plan(recipe: Recipe, workspace: Workspace | None) -> Plan:
