@@ -17,6 +17,7 @@ _HOMES = {
     "pretrain": "api",
     "finetune": "api",
     "distill": "api",
+    "audit_bias": "auditing",
     "evaluate": "api",
     "compare": "api",
     "decide": "deciding",
@@ -59,6 +60,7 @@ __all__ = [*sorted([*_HOMES, "models"]), "__version__"]
 if TYPE_CHECKING:
     from diptych.advice import advise
     from diptych.api import compare, create, distill, evaluate, export, finetune, load, models, pretrain, quantize, run
+    from diptych.auditing import audit_bias
     from diptych.checking import check_data
     from diptych.deciding import decide
     from diptych.errors import DiptychError

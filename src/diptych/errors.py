@@ -979,6 +979,36 @@ CATALOGUE: dict[str, Message] = {
         mark("The gradient of this model ({family}) does not tell which word it owes: it reads a text twice."),
         mark("Explain its answers by another method, for example shapley."),
     ),
+    "E840": Message(
+        mark("Nothing here measures the bias of this model (heads: {heads})."),
+        mark("Give labelled texts for a classifier, or say where CrowS-Pairs, WinoBias or WEAT lie, or who screens its texts."),
+    ),
+    "E841": Message(
+        mark("{path} is not CrowS-Pairs: it needs the columns {columns} in every row."),
+        mark("Give the file crows_pairs_anonymized.csv as its authors publish it."),
+    ),
+    "E842": Message(
+        mark("{path} is not WinoBias: {problem} has no partner with as many lines."),
+        mark("Give the folder with pro_stereotyped_type1.txt.dev and anti_stereotyped_type1.txt.dev."),
+    ),
+    "E843": Message(
+        mark("{path} is no association test: {problem}."),
+        mark(
+            'Give a JSON file with "targ1", "targ2", "attr1" and "attr2", each with a "category" and "examples", or a folder of such files.'
+        ),
+    ),
+    "E844": Message(
+        mark('The screening classifier has no label "{labels}" (it has: {known}).'),
+        mark("Name the labels of a classifier of offensive language that stand for offensive, one --offensive each."),
+    ),
+    "E845": Message(
+        mark('There are no groups called "{axis}" to ask about (there are: {known}).{hint}'),
+        mark("Take some of those."),
+    ),
+    "E846": Message(
+        mark("{path} cannot be trained again: there is no recipe of a classifier with its data in it, or no labelled texts to compare on."),
+        mark("Give a folder that `diptych finetune` wrote from a file, and labelled texts that it was not trained on."),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),

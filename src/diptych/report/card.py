@@ -59,6 +59,24 @@ def render(data: CardData) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def put_section(path: Path, key: str, title: str, lines: Sequence[str]) -> Path:
+    """A section that a later look at the model adds to its card, in the place of what an earlier one said.
+
+    Args:
+        key: a name that no language changes, by which the section is found again.
+    """
+    start, stop = f"<!-- diptych:{key} -->", f"<!-- /diptych:{key} -->"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, found, rest = text.partition(start)
+    after = rest.partition(stop)[2].lstrip("\n") if found else ""
+    own = "\n".join([start, "", *_block(title, lines), stop])
+    whole = "\n\n".join(part for part in (before.rstrip("\n"), own, after.rstrip("\n")) if part) + "\n"
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(whole.encode("utf-8", "replace"))
+    part.replace(path)
+    return path
+
+
 def _block(title: str, lines: Sequence[str], bullet: str = "* ") -> list[str]:
     return [f"## {title}", "", *(f"{bullet}{line}" for line in lines), ""] if lines else []
 
