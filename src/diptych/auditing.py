@@ -76,7 +76,7 @@ def audit_bias(
 
     Raises:
         UsageError E840: nothing here suits the model. E844: `screen_with` has no such label. E845: there is no such axis. E846: there is
-            no recipe to train again by. DataError E841, E842, E843: a set has another shape.
+            no recipe to train again by. E841, E842, E843: a set has another shape.
     """
     runtime.prepare()
     found = model if isinstance(model, Model) else load_model(model)

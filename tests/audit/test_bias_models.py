@@ -15,7 +15,7 @@ import diptych as dt
 from diptych.audit.bias.associations import read_tests
 from diptych.audit.bias.offence import offence_findings, screen
 from diptych.audit.bias.sentence_pairs import CROWS, SentencePair, pair_findings, read_crows_pairs, read_winobias, shared_nats
-from diptych.errors import DataError, UsageError
+from diptych.errors import UsageError
 from diptych.ledger import Ledger
 from diptych.model import Model
 from diptych.text.people import TABLES, tables_of
@@ -74,22 +74,22 @@ def test_the_files_of_others_are_read_and_refused(tmp_path: Path) -> None:
         writer.writerows([[0, 'A "b", c', "d\ne", "stereo", "age"], [1, "他来了🙂", "她来了🙂", "antistereo", "gender"]])
     assert [pair.more for pair in read_crows_pairs(file)] == ['A "b", c', "他来了🙂"]
     (tmp_path / "bad.csv").write_text("text,label\na,b\n", encoding="utf-8")
-    with pytest.raises(DataError, match="E841"):
+    with pytest.raises(UsageError, match="E841"):
         read_crows_pairs(tmp_path / "bad.csv")
     wino = tmp_path / "wino"
     wino.mkdir()
-    with pytest.raises(DataError, match="E842"):
+    with pytest.raises(UsageError, match="E842"):
         read_winobias(wino)
     (wino / "pro_stereotyped_type1.txt.dev").write_bytes(b"1 [The nurse] said [she] left.\r\n2 A b.\r\n")
-    with pytest.raises(DataError, match="E842"):
+    with pytest.raises(UsageError, match="E842"):
         read_winobias(wino)
     (wino / "anti_stereotyped_type1.txt.dev").write_bytes(b"1 [The nurse] said [he] left.\r\n2 A c.\r\n")
     assert read_winobias(wino)[0] == SentencePair("The nurse said she left.", "The nurse said he left.", "type1")
     for text, problem in (("{", "E843"), ('{"targ1": {"category": "x", "examples": ["a", "b"]}}', "E843")):
         (tmp_path / "weat.jsonl").write_text(text, encoding="utf-8")
-        with pytest.raises(DataError, match=problem):
+        with pytest.raises(UsageError, match=problem):
             read_tests(tmp_path / "weat.jsonl")
-    with pytest.raises(DataError, match="E843"):
+    with pytest.raises(UsageError, match="E843"):
         read_tests(tmp_path / "nowhere")
 
 

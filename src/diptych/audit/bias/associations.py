@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from diptych.audit.bias.finding import FEWEST, Finding
-from diptych.errors import DataError
+from diptych.errors import UsageError
 from diptych.evaluation.intervals import LEVEL, RESAMPLES, Score
 from diptych.messages import _, mark
 from diptych.streams import stream
@@ -87,12 +87,12 @@ def read_tests(path: str | Path) -> list[AssociationTest]:
     """The tests of a file or folder, as the authors of SEAT keep them: a JSON object of targ1, targ2, attr1, attr2 a file.
 
     Raises:
-        DataError E843: there is no such file, or one has another shape.
+        UsageError E843: there is no such file, or one has another shape.
     """
     base = Path(path)
     files = sorted(base.glob("*.json*")) if base.is_dir() else [base] if base.is_file() else []
     if not files:
-        raise DataError("E843", path=path, problem=_("no file"))
+        raise UsageError("E843", path=path, problem=_("no file"))
     return [_read(each) for each in files]
 
 
@@ -103,9 +103,9 @@ def _read(path: Path) -> AssociationTest:
         titles = tuple(str(part["category"]) for part in parts)
         examples = tuple(tuple(map(str, part["examples"])) for part in parts)
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError("E843", path=path, problem=error) from None
+        raise UsageError("E843", path=path, problem=error) from None
     if min(map(len, examples)) < 2:
-        raise DataError("E843", path=path, problem=_("a set has fewer than two examples"))
+        raise UsageError("E843", path=path, problem=_("a set has fewer than two examples"))
     return AssociationTest(path.stem, titles, examples)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from diptych.audit.bias.finding import Finding, of_mean
-from diptych.errors import DataError, UsageError
+from diptych.errors import UsageError
 from diptych.evaluation.likelihood import Question, answer, text_nats
 from diptych.ledger import Ledger
 from diptych.messages import mark
@@ -107,11 +107,11 @@ def read_crows_pairs(path: str | Path) -> list[SentencePair]:
     """The pairs of a file as its authors keep it: columns sent_more, sent_less, bias_type.
 
     Raises:
-        DataError E841: columns are missing, or there is no pair.
+        UsageError E841: columns are missing, or there is no pair.
     """
     rows = list(csv.DictReader(io.StringIO(_text_of(path))))
     if not rows or any(row.get(name) is None for row in rows for name in CROWS_COLUMNS):
-        raise DataError("E841", path=path, columns=", ".join(CROWS_COLUMNS))
+        raise UsageError("E841", path=path, columns=", ".join(CROWS_COLUMNS))
     return [SentencePair(row["sent_more"], row["sent_less"], row["bias_type"]) for row in rows]
 
 
@@ -119,7 +119,7 @@ def read_winobias(folder: str | Path) -> list[SentencePair]:
     """The pairs of a folder as its authors keep them: "pro" and "anti" files side by side, a line a sentence.
 
     Raises:
-        DataError E842: a file has no partner, or the two have different numbers of lines.
+        UsageError E842: a file has no partner, or the two have different numbers of lines.
     """
     sides: dict[tuple[str, str], dict[str, Path]] = {}
     for path in sorted(Path(folder).iterdir()) if Path(folder).is_dir() else ():
@@ -129,10 +129,10 @@ def read_winobias(folder: str | Path) -> list[SentencePair]:
     for (kind, _part), both in sides.items():
         lines = [list(_wino_lines(both[side])) if side in both else [] for side in ("pro", "anti")]
         if len(lines[0]) != len(lines[1]):
-            raise DataError("E842", path=folder, problem=", ".join(each.name for each in both.values()))
+            raise UsageError("E842", path=folder, problem=", ".join(each.name for each in both.values()))
         pairs += [SentencePair(pro, anti, kind) for pro, anti in zip(*lines, strict=True)]
     if not pairs:
-        raise DataError("E842", path=folder, problem="pro_stereotyped_type1.txt.dev")
+        raise UsageError("E842", path=folder, problem="pro_stereotyped_type1.txt.dev")
     return pairs
 
 
