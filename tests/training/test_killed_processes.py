@@ -3,19 +3,17 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import diptych as dt
 from diptych.errors import DiptychError
 from diptych.text.tokenizer import Tokenizer
+from diptych.training import checkpoint
 from diptych.training.progress import read_events
 
-SCRIPT = Path(__file__).with_name("killed_run.py")
 SIZES = {"hidden_size": 16, "head_size": 8, "num_layers": 2, "context_length": 32}
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 RUN = {"precision": "float32", "threads": 1, "checkpoint_steps": 3, "log_steps": 1}
 PRETRAIN_STEPS = 14
 
@@ -88,12 +86,37 @@ def undisturbed(pretraining, finetuning, tmp_path_factory):
     return made
 
 
-def die(tmp_path, recipe, **how):
-    """Run the recipe in another process until it kills itself."""
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({"recipe": recipe, **how}), encoding="utf-8")
-    died = subprocess.run([sys.executable, str(SCRIPT), str(settings)], env=os.environ, capture_output=True, text=True, check=False)
-    assert died.returncode == (-signal.SIGKILL if how else 0), died.stderr
+def die(recipe, *, step=None, saving=None):
+    """Run the recipe in another process, a fork, until it kills itself: at a step, or while it writes the checkpoint of a step."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            if saving:
+                checkpoint._flush = deadly(checkpoint._flush, saving)
+            dt.run(recipe, resume=True, listener=Deadly(step))
+            status = 0
+        finally:
+            os._exit(status)
+    end = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert end == (-signal.SIGKILL if step or saving else 0)
+
+
+class Deadly(Listener):
+    """A listener that does not survive a step."""
+
+    def tell(self, event):
+        if event["kind"] == "step" and event["step"] == self.at_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def deadly(flush, step):
+    def flush_and_die(path):
+        flush(path)
+        if path.name == "state.json" and json.loads(path.read_text())["step"] == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return flush_and_die
 
 
 def events_of(folder):
@@ -110,19 +133,19 @@ def same_model(one, other):
 
 def test_a_pretraining_killed_at_a_step_and_while_saving_ends_with_the_same_bits(pretraining, undisturbed, tmp_path):
     out = tmp_path / "out"
-    die(tmp_path, pretraining(out), step=5)
+    die(pretraining(out), step=5)
     assert [path.name for path in (out / "diptych" / "checkpoints").iterdir()] == ["step-00000003"]
     assert not (out / "config.json").exists()
-    die(tmp_path, pretraining(out, evaluations=5), saving=12)
+    die(pretraining(out, evaluations=5), saving=12)
     assert sorted(path.name for path in (out / "diptych" / "checkpoints").glob("step-*")) == ["step-00000006", "step-00000009"]
-    die(tmp_path, pretraining(out))
+    die(pretraining(out))
     same_model(out, undisturbed["pretrain"])
     assert [step for step, *_values in events_of(out)] == list(range(1, PRETRAIN_STEPS + 1))
 
 
 def test_a_fine_tuning_killed_at_a_step_ends_with_the_same_bits(finetuning, undisturbed, tmp_path):
     out = tmp_path / "out"
-    die(tmp_path, finetuning(out), step=7)
+    die(finetuning(out), step=7)
     done = dt.run(finetuning(out), resume=True, listener=Listener())
     same_model(out, undisturbed["finetune"])
     assert done.model.predict("the good room") == dt.load(undisturbed["finetune"]).predict("the good room")
