@@ -18,6 +18,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+MEMORY_DISK = Path("/dev/shm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary folders lie in memory where there is room: every save waits for the disk, and the suite saves thousands of times."""
+    if MEMORY_DISK.is_dir() and os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free > 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
+
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

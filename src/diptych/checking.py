@@ -19,7 +19,7 @@ from diptych.tasks.labels import guess_kind, is_missing, label_name, label_of, s
 from diptych.tasks.tables import choose_columns
 from diptych.tasks.tag_checks import check_tags
 from diptych.text.files import Source, find_sources, read_lines
-from diptych.text.tables import Row, read_table, rows_of
+from diptych.text.tables import Row, name_of, read_table, rows_of
 from diptych.text.tokenizer import Tokenizer
 
 TASK_NAMES = {"ner": "tagging", "qa": "answering", "seq2seq": "seq2seq"}
@@ -70,8 +70,8 @@ def _check_labels(_task: str, source: Any, ledger: Ledger, settings: dict[str, A
     """Labels, duplicates and balance of a table; the texts in it."""
     rows = list(_rows(source, ledger))
     if not rows:
-        raise DataError("E132", name=str(source)[:80])
-    columns = choose_columns(rows, str(source)[:80], text=settings.get("text"), pair=settings.get("pair"), label=settings.get("label"))
+        raise DataError("E132", name=name_of(source))
+    columns = choose_columns(rows, name_of(source), text=settings.get("text"), pair=settings.get("pair"), label=settings.get("label"))
     cells = [row.fields.get(columns.label) for row in rows]
     kind, separator = guess_kind(cells)
     ledger.add("table", "rows read", len(rows))

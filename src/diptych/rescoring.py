@@ -28,7 +28,7 @@ from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.model import Model
 from diptych.running import load_model
-from diptych.text.tables import Row, read_table
+from diptych.text.tables import Row, name_of, read_table
 from diptych.text.words import language_of
 
 TEXTS = ("hypotheses", "nbest", "candidates", "texts", "候选")
@@ -154,7 +154,7 @@ def read_lists(source: Any, ledger: Ledger) -> list[NBest]:
     """
     found = [_list_of(row) for row in read_table(source, ledger)]
     if not found:
-        raise UsageError("E626", where=str(source)[:60], found="–")
+        raise UsageError("E626", where=name_of(source), found="–")
     ledger.add("rescoring", "lists read", len(found))
     ledger.add("rescoring", "hypotheses read", sum(len(each.texts) for each in found))
     return found

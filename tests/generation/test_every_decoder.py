@@ -98,10 +98,10 @@ def test_a_hundred_tokens_are_the_same_however_they_are_written(
 
     assert written(PROMPTS, sources) == expected
     assert written(PROMPTS[:1], None if sources is None else sources[:1]) == expected[:1]
-    assert left_padded(net, sampling, num_tokens, sources) == expected
-    for size in (4, 22):
-        monkeypatch.setattr(cached, "PIECE_TOKENS", size)
-        assert written(PROMPTS, sources) == expected
+    if sampling is GREEDY:
+        assert left_padded(net, sampling, num_tokens, sources) == expected
+    monkeypatch.setattr(cached, "PIECE_TOKENS", 4)
+    assert written(PROMPTS, sources) == expected
 
 
 @pytest.mark.parametrize("preset", [name for name in DECODERS if not preset_config(name).is_encoder_decoder])

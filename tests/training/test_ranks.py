@@ -18,6 +18,9 @@ from diptych.training.ranks import Ranks, here, join
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 SHARDINGS = ["none", "full"]
+# Where the other sharding takes the way that another test goes already.
+WHOLE = ["none", pytest.param("full", marks=pytest.mark.slow)]
+SHARED = [pytest.param("none", marks=pytest.mark.slow), "full"]
 CLOSE = 1e-5
 
 
@@ -99,34 +102,36 @@ def both(run, tmp_path):
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
-@pytest.mark.parametrize("name", ["causal-lm", pytest.param("masked-lm", marks=pytest.mark.slow), "classification"])
+@pytest.mark.parametrize(
+    "name", ["causal-lm", pytest.param("masked-lm", marks=pytest.mark.slow), pytest.param("classification", marks=pytest.mark.slow)]
+)
 def test_two_ranks_learn_what_one_does(name, sharding, both):
     both(name, sharding=sharding, steps=12, batch_size=3, evaluations=2)
 
 
-@pytest.mark.parametrize("sharding", SHARDINGS)
+@pytest.mark.parametrize("sharding", SHARED)
 def test_ranks_without_an_example_keep_the_others_company(sharding, both):
     """Three ranks and steps of two rows; the last step of the epochs has one."""
     both("classification", count=3, sharding=sharding, epochs=1.9, batch_size=2, micro_batch_tokens=1, evaluations=2)
 
 
-@pytest.mark.parametrize("sharding", SHARDINGS)
+@pytest.mark.parametrize("sharding", WHOLE)
 def test_dropout_does_not_depend_on_the_number_of_ranks(sharding, both):
     both("causal-lm", sharding=sharding, steps=8, batch_size=5, micro_batch_tokens=30, dropout=0.2)
 
 
-@pytest.mark.parametrize("sharding", SHARDINGS)
+@pytest.mark.parametrize("sharding", SHARED)
 def test_muon_makes_whole_matrices_orthogonal_though_each_rank_holds_a_share(sharding, both):
     both("causal-lm", sharding=sharding, steps=8, batch_size=4, optimizer="muon")
 
 
-@pytest.mark.parametrize("sharding", SHARDINGS)
+@pytest.mark.parametrize("sharding", SHARED)
 def test_lamb_measures_whole_matrices_and_a_batch_grows_for_all_ranks(sharding, both):
     ramp = {"start": 0.3, "until": 0.8}
     both("causal-lm", sharding=sharding, steps=8, batch_size=6, optimizer="lamb", batch_ramp=ramp)
 
 
-@pytest.mark.parametrize("sharding", SHARDINGS)
+@pytest.mark.parametrize("sharding", SHARED)
 def test_each_rank_keeps_the_mean_of_what_it_holds(sharding, both):
     both("causal-lm", sharding=sharding, steps=8, batch_size=4, ema=0.8, evaluations=2)
 
@@ -144,7 +149,7 @@ def test_sharded_layers_are_gathered_again_for_insides_that_are_made_again(run, 
         same_curve(each, alone)
 
 
-@pytest.mark.parametrize("sharding", SHARDINGS)
+@pytest.mark.parametrize("sharding", WHOLE)
 def test_a_mean_goes_on_with_another_number_of_ranks(sharding, run, heard, tmp_path):
     settings = {"steps": 8, "batch_size": 3, "ema": 0.8, "evaluations": 2}
     undisturbed, folder = run("causal-lm", **settings).outcome.held_out["lm"], tmp_path / "kept"

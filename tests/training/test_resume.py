@@ -31,8 +31,16 @@ CONDITIONS = {
 }
 
 
-@pytest.mark.parametrize("name", ["causal-lm", "masked-lm", "classification"])
-@pytest.mark.parametrize("condition", CONDITIONS)
+# The loop knows no task: each condition meets one of them here, and all of them among the slow tests.
+TASKS = ["causal-lm", "masked-lm", "classification"]
+PAIRS = [
+    pytest.param(name, condition, marks=[] if number % len(TASKS) == at else [pytest.mark.slow])
+    for number, condition in enumerate(CONDITIONS)
+    for at, name in enumerate(TASKS)
+]
+
+
+@pytest.mark.parametrize("name, condition", PAIRS)
 def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, condition, run, heard, killed, same_bits, tmp_path):
     settings = CONDITIONS[condition]
     undisturbed = run(name, folder=tmp_path / "undisturbed", **settings)

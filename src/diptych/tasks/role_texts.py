@@ -21,7 +21,7 @@ from diptych.tasks.groups import CommentGroup, group_of
 from diptych.tasks.spans import Span
 from diptych.tasks.tagged_texts import join_tokens, span_of, untangled
 from diptych.text.files import Source, find_sources, read_lines
-from diptych.text.tables import is_columnar, read_table
+from diptych.text.tables import is_columnar, name_of, read_table
 
 PREDICATE = "predicate"
 """The label of a predicate among the roles."""
@@ -73,7 +73,7 @@ def read_roles(source: Any, ledger: Ledger, *, group: str | None = None) -> list
         rows = _from_json(list(read_table(items, ledger)), ledger, group)
     rows = [row for row in rows if row.texts[0].strip()]
     if not rows:
-        raise DataError("E132", name=str(source)[:80])
+        raise DataError("E132", name=name_of(source))
     ledger.add("table", "sentences read", len(rows))
     ledger.add("table", "predicates read", sum(len(row.frames) for row in rows))
     return rows

@@ -18,7 +18,7 @@ from diptych.messages import _
 from diptych.tasks.groups import CommentGroup, group_of
 from diptych.tasks.spans import BARE_LABEL, Span, is_tag, spans_of_tags
 from diptych.text.files import Source, find_sources, read_lines
-from diptych.text.tables import is_columnar, read_table
+from diptych.text.tables import is_columnar, name_of, read_table
 from diptych.text.words import is_wide
 
 SPAN_NAMES = ("spans", "entities", "labels", "label", "tags", "ents", "标注", "实体")
@@ -97,7 +97,7 @@ def read_tagged(
             found["format"] = "spans"
     rows = [row for row in rows if row.texts[0].strip()]
     if not rows:
-        raise DataError("E132", name=str(source)[:80])
+        raise DataError("E132", name=name_of(source))
     ledger.add("table", "rows read", len(rows))
     return rows, found
 

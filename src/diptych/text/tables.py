@@ -65,6 +65,11 @@ def read_table(source: Any, ledger: Ledger | None = None, encoding: str | None =
         raise DataError("E107", kind=type(source).__name__)
 
 
+def name_of(source: Any) -> str:
+    """What a message calls a source: a path as a whole, of anything else the beginning."""
+    return str(source) if isinstance(source, str | Path) else repr(source)[:60]
+
+
 def is_columnar(source: Any) -> bool:
     """Whether `source` is a table in memory with named columns: a data frame, or a Hugging Face dataset."""
     return _is_frame(source) or (hasattr(source, "column_names") and hasattr(source, "features"))
