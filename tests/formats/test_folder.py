@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from diptych.errors import DiptychError
 from diptych.formats.folder import read_model, write_model
+from diptych.presets import create
 
 FAMILIES = ("bert", "gpt2", "gpt", "modernbert", "modernbert-decoder")
 
@@ -206,6 +207,14 @@ def test_a_tensor_that_nobody_knows_is_named(folder: Path) -> None:
     set_tensors(folder, {"bert.encoder.layer.0.adapter.weight": torch.zeros(2)})
     error = refusal(folder)
     assert error.code == "E316" and "bert.encoder.layer.0.adapter.weight" in str(error)
+
+
+def test_a_tensor_that_the_family_has_and_this_network_has_not_is_named(tmp_path: Path) -> None:
+    """Queries that a Llama would have to norm: without a word they would be left as they are."""
+    write_model(create("llama-tiny", vocab_size=40), tmp_path)
+    set_tensors(tmp_path, {"model.layers.0.self_attn.q_norm.weight": torch.ones(32), "lm_head.weight": torch.ones(40, 128)})
+    error = refusal(tmp_path)
+    assert error.code == "E316" and "q_norm" in str(error) and "lm_head" not in str(error), "a second copy of a tied matrix is no harm"
 
 
 def test_more_layers_than_the_config_has_are_not_cut_off_in_silence(folder: Path) -> None:

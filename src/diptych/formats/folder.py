@@ -32,6 +32,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 HEADS = "heads.safetensors"
 """Heads of ours that no class of the family has, by our own names."""
+DECODER = "heads.lm.decoder.weight"
+"""Where a network is tied it has no such matrix, and a folder may hold the embedding's a second time under this name."""
 TASK = "diptych_task"
 """Where config.json keeps the task that a language head was fine-tuned for; others leave it alone."""
 CAUSAL = "causal"
@@ -270,7 +272,8 @@ def _gather(
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
     state, used, missing = {}, set(), []
     for rule in rules:
-        used.update(rule.theirs)
+        if rule.ours in shapes or (net.config.is_tied and rule.ours == DECODER):
+            used.update(rule.theirs)
         if rule.ours not in shapes:
             continue
         absent = [name for name in rule.theirs if name not in names]
@@ -284,7 +287,7 @@ def _gather(
         # A copy of our own: a file that is mapped into memory may change or vanish under us.
         state[rule.ours] = to_ours(rule, parts).to(torch.float32).contiguous().clone()
     if missing:
-        unexpected = sorted(set(names) - {name for rule in rules for name in rule.theirs})
+        unexpected = sorted(set(names) - used)
         raise ModelError("E316", path=folder, missing=_few(missing), unexpected=_few(unexpected) or "–")
     return state, used
 

@@ -61,9 +61,9 @@ def config_for(family: Family, config: ModelConfig) -> dict[str, Any]:
 
 
 def class_for(family: Family, heads: Iterable[str]) -> str:
-    """The class that opens a folder with these heads."""
-    have = set(heads)
-    return next(name for name, needs in family.architectures.items() if set(needs) <= have)
+    """The class that has the most of these heads; of several the one that its family names first."""
+    have, known = set(heads), family.architectures
+    return max((name for name, needs in known.items() if set(needs) <= have), key=lambda name: len(known[name]))
 
 
 def canonical(family: Family, names: Iterable[str]) -> dict[str, str]:

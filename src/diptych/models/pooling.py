@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -53,14 +54,6 @@ def one_a_text(hidden_ND: Tensor, texts: Packed, *, is_last: bool) -> Tensor:
     return hidden_ND.new_zeros(len(lengths_B), hidden_ND.shape[-1]).index_copy(0, rows, hidden_ND[at_B[rows]])
 
 
-def _first(hidden_ND: Tensor, texts: Packed) -> Tensor:
-    return one_a_text(hidden_ND, texts, is_last=False)
-
-
-def _last(hidden_ND: Tensor, texts: Packed) -> Tensor:
-    return one_a_text(hidden_ND, texts, is_last=True)
-
-
 def _max(hidden_ND: Tensor, texts: Packed) -> Tensor:
     """The largest value of each feature in the text."""
     index_ND = texts.text_N[:, None].expand_as(hidden_ND)
@@ -81,12 +74,12 @@ def _weighted(hidden_ND: Tensor, texts: Packed) -> Tensor:
 
 
 WAYS: dict[str, Callable[[Tensor, Packed], Tensor]] = {
-    "cls": _first,
+    "cls": partial(one_a_text, is_last=False),
     "max": _max,
     "mean": mean,
     "mean_sqrt_len_tokens": _mean_by_root,
     "weightedmean": _weighted,
-    "lasttoken": _last,
+    "lasttoken": partial(one_a_text, is_last=True),
 }
 
 

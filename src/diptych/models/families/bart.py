@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both, classes, refuse
+from diptych.models.families.family import Family, Rule, both, classes, layers, refuse, split
 
 OFFSET = 2
 FIXED = {
@@ -62,34 +62,37 @@ def no_bias(config: ModelConfig) -> Tensor:
     return torch.zeros(1, config.vocab_size)
 
 
-def body(config: ModelConfig, *, has_norm: bool = True) -> list[Rule]:
-    """The names of encoder and decoder, which Marian shares."""
-    rules = [Rule("encoder.embedding.tokens.weight", ("shared.weight",))]
+def body(**of_embedding: str) -> tuple[Rule, ...]:
+    """The names of encoder and decoder, which Marian shares.
+
+    Args:
+        of_embedding: what theirs call the parts of an embedding besides the tokens.
+    """
+    rules = both("encoder.embedding.tokens", "shared")
     for side in ("encoder", "decoder"):
         layer = f"{side}.layers.{{i}}"
-        rules += both(f"{side}.embedding.norm", f"{side}.layernorm_embedding") if has_norm else ()
-        rules += [
-            *both(f"{layer}.attention.qkv", *(f"{layer}.self_attn.{part}_proj" for part in "qkv")),
-            *both(f"{layer}.attention.output", f"{layer}.self_attn.out_proj"),
-            *both(f"{layer}.attention_norm", f"{layer}.self_attn_layer_norm"),
-            *both(f"{layer}.feed_forward.up", f"{layer}.fc1"),
-            *both(f"{layer}.feed_forward.down", f"{layer}.fc2"),
-            *both(f"{layer}.feed_forward_norm", f"{layer}.final_layer_norm"),
-        ]
+        for ours, theirs in of_embedding.items():
+            rules += both(f"{side}.embedding.{ours}", f"{side}.{theirs}")
+        rules += layers(
+            layer,
+            norms=("self_attn_layer_norm", "final_layer_norm"),
+            qkv=split("self_attn.{}_proj"),
+            output="self_attn.out_proj",
+            up=("fc1",),
+            down="fc2",
+            ours=layer,
+        )
     cross = "decoder.layers.{i}"
-    return [
+    return (
         *rules,
         *both(f"{cross}.cross.query", f"{cross}.encoder_attn.q_proj"),
-        *both(f"{cross}.cross.key_value", *(f"{cross}.encoder_attn.{part}_proj" for part in "kv")),
+        *both(f"{cross}.cross.key_value", *split(f"{cross}.encoder_attn.{{}}_proj", "kv")),
         *both(f"{cross}.cross.output", f"{cross}.encoder_attn.out_proj"),
         *both(f"{cross}.cross_norm", f"{cross}.encoder_attn_layer_norm"),
-    ]
+    )
 
 
-def _body(config: ModelConfig) -> list[Rule]:
-    positions = [Rule(f"{side}.embedding.positions.weight", (f"{side}.embed_positions.weight",)) for side in ("encoder", "decoder")]
-    return [*body(config), *positions]
-
+_BODY = body(norm="layernorm_embedding", positions="embed_positions")
 
 FAMILY = Family(
     name="bart",
@@ -101,7 +104,7 @@ FAMILY = Family(
     usual={"tie_word_embeddings": True},
     read_more=read_scale,
     write_more=write_scale,
-    body=_body,
+    body=lambda config: _BODY,
     heads={
         "pooler": both("dense", "classification_head.dense"),
         "lm": (

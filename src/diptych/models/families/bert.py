@@ -1,7 +1,6 @@
 """BERT (Devlin et al. 2018): bidirectional, norm after each sum, token types, a pooler."""
 
-from diptych.models.config import ModelConfig
-from diptych.models.families.family import SIZES, Family, Rule, both, classes
+from diptych.models.families.family import OF_BERTS, SIZES, Family, Rule, both, classes, layers
 
 FIXED = {
     "norm_place": "post",
@@ -25,22 +24,21 @@ RENAMED = {".gamma": ".weight", ".beta": ".bias"}
 USUAL = {"is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute"}
 
 
-def body(config: ModelConfig) -> list[Rule]:
-    """The names of the body, which RoBERTa shares."""
-    layer = "encoder.layer.{i}"
-    self_attention = f"{layer}.attention.self"
-    return [
-        Rule("embedding.tokens.weight", ("embeddings.word_embeddings.weight",)),
-        Rule("embedding.positions.weight", ("embeddings.position_embeddings.weight",)),
-        Rule("embedding.types.weight", ("embeddings.token_type_embeddings.weight",)),
-        *both("embedding.norm", "embeddings.LayerNorm"),
-        *both("layers.{i}.attention.qkv", *(f"{self_attention}.{part}" for part in ("query", "key", "value"))),
-        *both("layers.{i}.attention.output", f"{layer}.attention.output.dense"),
-        *both("layers.{i}.attention_norm", f"{layer}.attention.output.LayerNorm"),
-        *both("layers.{i}.feed_forward.up", f"{layer}.intermediate.dense"),
-        *both("layers.{i}.feed_forward.down", f"{layer}.output.dense"),
-        *both("layers.{i}.feed_forward_norm", f"{layer}.output.LayerNorm"),
-    ]
+BODY = (
+    *both("embedding.tokens", "embeddings.word_embeddings"),
+    *both("embedding.positions", "embeddings.position_embeddings"),
+    *both("embedding.types", "embeddings.token_type_embeddings"),
+    *both("embedding.norm", "embeddings.LayerNorm"),
+    *layers(
+        "encoder.layer.{i}",
+        norms=("attention.output.LayerNorm", "output.LayerNorm"),
+        qkv=("attention.self.query", "attention.self.key", "attention.self.value"),
+        output="attention.output.dense",
+        up=("intermediate.dense",),
+        down="output.dense",
+    ),
+)
+"""The names of the body, which RoBERTa shares."""
 
 
 def heads(pooler: str, dense: str, norm: str, lm: str, decoder: str, **others: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
@@ -63,19 +61,11 @@ def heads(pooler: str, dense: str, norm: str, lm: str, decoder: str, **others: t
 FAMILY = Family(
     name="bert",
     prefix="bert",
-    architectures=classes(
-        "Bert",
-        SequenceClassification=("pooler", "classes"),
-        TokenClassification=("tags",),
-        QuestionAnswering=("span",),
-        PreTraining=("pooler", "lm", "nsp"),
-        MaskedLM=("lm",),
-        NextSentencePrediction=("pooler", "nsp"),
-    ),
+    architectures=classes("Bert", **OF_BERTS, PreTraining=("pooler", "lm", "nsp"), NextSentencePrediction=("pooler", "nsp")),
     fixed=FIXED,
     settings=SETTINGS,
     usual=USUAL,
-    body=body,
+    body=lambda config: BODY,
     heads=heads(
         pooler="bert.pooler.dense",
         dense="cls.predictions.transform.dense",

@@ -4,8 +4,8 @@ Both maps serve reading and writing alike (`formats/hugging_face.py`). Ours and 
 and values are one matrix, and in GPT-2's transposed layers; a `Rule` says so for one tensor.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ SIZES = {
     "context_length": "max_position_embeddings",
 }
 """What most configs call our sizes."""
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class Family:
     prefix: str
     """What stands before the body's names in a folder that has heads; may be empty."""
     architectures: Mapping[str, tuple[str, ...]]
-    """Their class -> our heads, the fullest first."""
+    """Their class -> our heads."""
     fixed: Mapping[str, Any]
     """The fields of `ModelConfig` that make a network one of this family."""
     settings: Mapping[str, str | tuple[str, Any]]
     """Our field -> their setting, with what they take where it is left out."""
-    body: Callable[[ModelConfig], list[Rule]]
+    body: Callable[[ModelConfig], Sequence[Rule]]
     heads: Mapping[str, tuple[Rule, ...]]
     """Our head -> its rules, with their full names."""
     usual: Mapping[str, Any] = field(default_factory=dict)
@@ -74,15 +75,15 @@ class Family:
         return ModelConfig(**{"family": self.name, **self.fixed, **sizes})
 
     def rules(self, config: ModelConfig, heads: Iterable[str]) -> list[Rule]:
-        """Every tensor of a network with these heads, their names as in a folder with heads."""
+        """Every tensor that a network with these heads may have, their names as in a folder with heads."""
         rules = []
         for rule in self.body(config):
             count = config.num_decoder_layers if rule.ours.startswith("decoder.") else config.num_layers
             for i in range(count) if "{i}" in rule.ours else (0,):
                 theirs = tuple(self.with_prefix(name.format(i=i)) for name in rule.theirs)
-                rules.append(_replace(rule, f"body.{rule.ours.format(i=i)}", theirs))
+                rules.append(replace(rule, ours=f"body.{rule.ours.format(i=i)}", theirs=theirs))
         for head in heads:
-            rules += [_replace(rule, f"heads.{head}.{rule.ours}", rule.theirs) for rule in self.heads.get(head, ())]
+            rules += [replace(rule, ours=f"heads.{head}.{rule.ours}") for rule in self.heads.get(head, ())]
         return rules
 
     def with_prefix(self, name: str) -> str:
@@ -116,22 +117,47 @@ def to_theirs(config: ModelConfig, rule: Rule, tensor: Tensor) -> dict[str, Tens
     return {name: part.contiguous() for name, part in zip(rule.theirs, parts, strict=True)}
 
 
-def both(ours: str, *theirs: str, bias: bool = True, is_transposed: bool = False) -> tuple[Rule, ...]:
-    """The rules of a layer's weight and, where it has one, its bias."""
+def both(ours: str, *theirs: str, is_transposed: bool = False) -> tuple[Rule, ...]:
+    """The rules of a part's weight and bias; a network that has one of the two uses one."""
     weight = Rule(f"{ours}.weight", tuple(f"{name}.weight" for name in theirs), is_transposed)
-    return (weight, Rule(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs))) if bias else (weight,)
+    return weight, Rule(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs))
 
 
-DECODER_HEADS: dict[str, tuple[Rule, ...]] = {
-    "lm": both("decoder", "lm_head", bias=False),
-    "classes": both("output", "score", bias=False),
-    "tags": both("output", "classifier"),
-}
+def layers(
+    theirs: str, *, norms: Names, qkv: Names, output: str, up: Names, down: str, ours: str = "layers.{i}", is_transposed: bool = False
+) -> tuple[Rule, ...]:
+    """The rules of what every layer has.
+
+    Args:
+        theirs: what their layers are called, and `ours` ours; what follows are the parts of one.
+        norms: attention's, and that of the feed-forward net. qkv: queries, keys and values, as one part or three.
+        up: of a net with a gate the gate comes first, where the two lie apart.
+    """
+    return (
+        *both(f"{ours}.attention_norm", f"{theirs}.{norms[0]}"),
+        *both(f"{ours}.attention.qkv", *(f"{theirs}.{part}" for part in qkv), is_transposed=is_transposed),
+        *both(f"{ours}.attention.output", f"{theirs}.{output}", is_transposed=is_transposed),
+        *both(f"{ours}.feed_forward_norm", f"{theirs}.{norms[1]}"),
+        *both(f"{ours}.feed_forward.up", *(f"{theirs}.{part}" for part in up), is_transposed=is_transposed),
+        *both(f"{ours}.feed_forward.down", f"{theirs}.{down}", is_transposed=is_transposed),
+    )
+
+
+def split(name: str, parts: Iterable[str] = "qkv") -> Names:
+    """The names of parts that lie apart: `{}` stands for each."""
+    return tuple(name.replace("{}", part) for part in parts)
+
+
+DECODER_HEADS = {"lm": both("decoder", "lm_head"), "classes": both("output", "score"), "tags": both("output", "classifier")}
 """What most decoders call their heads."""
+CHOICES = {"SequenceClassification": ("classes",), "TokenClassification": ("tags",), "QuestionAnswering": ("span",)}
+OF_BERTS = {**CHOICES, "SequenceClassification": ("pooler", "classes"), "MaskedLM": ("lm",)}
+OF_DECODERS = {"SequenceClassification": ("classes",), "TokenClassification": ("tags",), "CausalLM": ("lm",)}
+"""What transformers' classes are for -> our heads."""
 
 
 def classes(theirs: str, **heads: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Their classes by what each is for, the body alone last."""
+    """Their classes by what each is for, and the body alone."""
     return {**{f"{theirs}For{kind}": asked for kind, asked in heads.items()}, f"{theirs}Model": ()}
 
 
@@ -161,7 +187,3 @@ def refuse(family: str, hf: Mapping[str, Any], **usual: Any) -> None:
     for name, value in usual.items():
         if hf.get(name, value) != value:
             raise ModelError("E304", feature=f"{name} = {hf[name]}", family=family)
-
-
-def _replace(rule: Rule, ours: str, theirs: tuple[str, ...]) -> Rule:
-    return Rule(ours, theirs, rule.is_transposed, rule.is_row, rule.missing)

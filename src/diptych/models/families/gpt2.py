@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import DECODER_HEADS, Family, Rule, both
+from diptych.models.families.family import DECODER_HEADS, Family, both, classes, layers
 
 
 def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
@@ -15,29 +15,19 @@ def _write(config: ModelConfig) -> dict[str, Any]:
     return {"n_inner": config.feed_forward_size, "embd_pdrop": config.dropout}
 
 
-def _body(config: ModelConfig) -> list[Rule]:
-    return [
-        Rule("embedding.tokens.weight", ("wte.weight",)),
-        Rule("embedding.positions.weight", ("wpe.weight",)),
-        *both("layers.{i}.attention_norm", "h.{i}.ln_1"),
-        *both("layers.{i}.attention.qkv", "h.{i}.attn.c_attn", is_transposed=True),
-        *both("layers.{i}.attention.output", "h.{i}.attn.c_proj", is_transposed=True),
-        *both("layers.{i}.feed_forward_norm", "h.{i}.ln_2"),
-        *both("layers.{i}.feed_forward.up", "h.{i}.mlp.c_fc", is_transposed=True),
-        *both("layers.{i}.feed_forward.down", "h.{i}.mlp.c_proj", is_transposed=True),
-        *both("norm", "ln_f"),
-    ]
-
+_BODY = (
+    *both("embedding.tokens", "wte"),
+    *both("embedding.positions", "wpe"),
+    *layers(
+        "h.{i}", norms=("ln_1", "ln_2"), qkv=("attn.c_attn",), output="attn.c_proj", up=("mlp.c_fc",), down="mlp.c_proj", is_transposed=True
+    ),
+    *both("norm", "ln_f"),
+)
 
 FAMILY = Family(
     name="gpt2",
     prefix="transformer",
-    architectures={
-        "GPT2ForSequenceClassification": ("classes",),
-        "GPT2ForTokenClassification": ("tags",),
-        "GPT2LMHeadModel": ("lm",),
-        "GPT2Model": (),
-    },
+    architectures={**classes("GPT2", SequenceClassification=("classes",), TokenClassification=("tags",)), "GPT2LMHeadModel": ("lm",)},
     fixed={"is_causal": True, "activation": "gelu_tanh", "classifier": "last"},
     settings={
         "hidden_size": "n_embd",
@@ -52,7 +42,7 @@ FAMILY = Family(
     usual={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
     read_more=_read,
     write_more=_write,
-    body=_body,
+    body=lambda config: _BODY,
     heads=DECODER_HEADS,
     ignored=(".attn.bias", ".attn.masked_bias"),
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import DECODER_HEADS, Family, Rule, both, classes, layer_kinds, read_kinds
+from diptych.models.families.family import DECODER_HEADS, OF_DECODERS, Family, both, classes, layer_kinds, layers, read_kinds, split
 
 KINDS = {"local": "local", "whole": "global"}
 
@@ -31,25 +31,24 @@ def _write(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _body(config: ModelConfig) -> list[Rule]:
-    layer = "h.{i}"
-    return [
-        Rule("embedding.tokens.weight", ("wte.weight",)),
-        Rule("embedding.positions.weight", ("wpe.weight",)),
-        *both("layers.{i}.attention_norm", f"{layer}.ln_1"),
-        *both("layers.{i}.attention.qkv", *(f"{layer}.attn.attention.{part}_proj" for part in "qkv"), bias=False),
-        *both("layers.{i}.attention.output", f"{layer}.attn.attention.out_proj"),
-        *both("layers.{i}.feed_forward_norm", f"{layer}.ln_2"),
-        *both("layers.{i}.feed_forward.up", f"{layer}.mlp.c_fc"),
-        *both("layers.{i}.feed_forward.down", f"{layer}.mlp.c_proj"),
-        *both("norm", "ln_f"),
-    ]
-
+_BODY = (
+    *both("embedding.tokens", "wte"),
+    *both("embedding.positions", "wpe"),
+    *layers(
+        "h.{i}",
+        norms=("ln_1", "ln_2"),
+        qkv=split("attn.attention.{}_proj"),
+        output="attn.attention.out_proj",
+        up=("mlp.c_fc",),
+        down="mlp.c_proj",
+    ),
+    *both("norm", "ln_f"),
+)
 
 FAMILY = Family(
     name="gpt_neo",
     prefix="transformer",
-    architectures=classes("GPTNeo", SequenceClassification=("classes",), TokenClassification=("tags",), CausalLM=("lm",)),
+    architectures=classes("GPTNeo", **OF_DECODERS),
     fixed={
         "is_causal": True,
         "activation": "gelu_tanh",
@@ -72,7 +71,7 @@ FAMILY = Family(
     },
     read_more=_read,
     write_more=_write,
-    body=_body,
+    body=lambda config: _BODY,
     heads=DECODER_HEADS,
     ignored=(".attn.attention.bias", ".attn.attention.masked_bias"),
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import DECODER_HEADS, SIZES, Family, Rule, both, classes, layer_kinds, read_kinds
+from diptych.models.families.family import DECODER_HEADS, OF_DECODERS, SIZES, Family, both, classes, layer_kinds, layers, read_kinds, split
 from diptych.models.positions import SCALINGS
 
 _FIXED = {
@@ -42,8 +42,6 @@ def _read(family: str, usual_head: int | None, hf: Mapping[str, Any]) -> dict[st
         "head_size": hf.get("head_dim") or usual_head or hf["hidden_size"] // heads,
         "rope_theta": theta,
         "rope_scaling": scaling,
-        **({"has_attention_bias": bool(hf.get("attention_bias", False))} if family != "mistral" else {}),
-        **({"has_feed_forward_bias": bool(hf.get("mlp_bias", False))} if family == "llama" else {}),
         **_read_window(family, hf),
     }
 
@@ -86,11 +84,7 @@ def _write(family: str, config: ModelConfig) -> dict[str, Any]:
         "rope_theta": config.rope_theta,
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta, **dict(config.rope_scaling)},
     }
-    if family != "mistral":
-        hf["attention_bias"] = config.has_attention_bias
-    if family == "llama":
-        hf["mlp_bias"] = config.has_feed_forward_bias
-    elif family == "mistral":
+    if family == "mistral":
         hf["sliding_window"] = config.window or None
     elif config.window:
         kinds = layer_kinds(config.global_every, config.num_layers)
@@ -98,39 +92,40 @@ def _write(family: str, config: ModelConfig) -> dict[str, Any]:
     return hf
 
 
-def _body(config: ModelConfig) -> list[Rule]:
-    layer, bias, has_mlp_bias = "layers.{i}", config.has_attention_bias, config.has_feed_forward_bias
-    return [
-        Rule("embedding.tokens.weight", ("embed_tokens.weight",)),
-        Rule("layers.{i}.attention_norm.weight", (f"{layer}.input_layernorm.weight",)),
-        *both("layers.{i}.attention.qkv", *(f"{layer}.self_attn.{part}_proj" for part in "qkv"), bias=bias),
-        *both("layers.{i}.attention.output", f"{layer}.self_attn.o_proj", bias=bias),
-        Rule("layers.{i}.attention.query_norm.weight", (f"{layer}.self_attn.q_norm.weight",)),
-        Rule("layers.{i}.attention.key_norm.weight", (f"{layer}.self_attn.k_norm.weight",)),
-        Rule("layers.{i}.feed_forward_norm.weight", (f"{layer}.post_attention_layernorm.weight",)),
-        *both("layers.{i}.feed_forward.up", f"{layer}.mlp.gate_proj", f"{layer}.mlp.up_proj", bias=has_mlp_bias),
-        *both("layers.{i}.feed_forward.down", f"{layer}.mlp.down_proj", bias=has_mlp_bias),
-        Rule("norm.weight", ("norm.weight",)),
-    ]
+_BODY = (
+    *both("embedding.tokens", "embed_tokens"),
+    *layers(
+        "layers.{i}",
+        norms=("input_layernorm", "post_attention_layernorm"),
+        qkv=split("self_attn.{}_proj"),
+        output="self_attn.o_proj",
+        up=("mlp.gate_proj", "mlp.up_proj"),
+        down="mlp.down_proj",
+    ),
+    *both("layers.{i}.attention.query_norm", "layers.{i}.self_attn.q_norm"),
+    *both("layers.{i}.attention.key_norm", "layers.{i}.self_attn.k_norm"),
+    *both("norm", "norm"),
+)
 
 
-def _family(name: str, theirs: str, usual_head: int | None = None, usual: dict[str, Any] | None = None, **fixed: Any) -> Family:
+def _family(name: str, theirs: str, biases: dict[str, Any], usual_head: int | None = None, **fixed: Any) -> Family:
     return Family(
         name=name,
         prefix="model",
-        architectures=classes(theirs, SequenceClassification=("classes",), TokenClassification=("tags",), CausalLM=("lm",)),
+        architectures=classes(theirs, **OF_DECODERS),
         fixed={**_FIXED, **fixed},
-        settings=_SETTINGS,
-        usual=usual or {},
+        settings={**_SETTINGS, **biases},
+        usual={"pretraining_tp": 1},
         read_more=partial(_read, name, usual_head),
         write_more=partial(_write, name),
         is_tied=False,
-        body=_body,
+        body=lambda config: _BODY,
         heads={**DECODER_HEADS, "tags": both("output", "score")},
         ignored=("rotary_emb.inv_freq",),
     )
 
 
-LLAMA = _family("llama", "Llama", usual={"pretraining_tp": 1})
-MISTRAL = _family("mistral", "Mistral", window=4096, global_every=0)
-QWEN3 = _family("qwen3", "Qwen3", usual_head=128, has_qk_norm=True)
+_BIAS = {"has_attention_bias": ("attention_bias", False)}
+LLAMA = _family("llama", "Llama", {**_BIAS, "has_feed_forward_bias": ("mlp_bias", False)})
+MISTRAL = _family("mistral", "Mistral", {}, window=4096, global_every=0)
+QWEN3 = _family("qwen3", "Qwen3", _BIAS, usual_head=128, has_qk_norm=True)

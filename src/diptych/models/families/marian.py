@@ -19,13 +19,10 @@ def _sines_first(config: ModelConfig) -> Tensor:
     return torch.cat((table_TD[:, 0::2], table_TD[:, 1::2]), dim=1)
 
 
-def _body(config: ModelConfig) -> list[Rule]:
-    tables = [
-        Rule(f"{side}.embedding.positions.weight", (f"{side}.embed_positions.weight",), missing=_sines_first)
-        for side in ("encoder", "decoder")
-    ]
-    return [*bart.body(config, has_norm=False), *tables]
-
+_TABLES = (
+    Rule(f"{side}.embedding.positions.weight", (f"{side}.embed_positions.weight",), missing=_sines_first) for side in ("encoder", "decoder")
+)
+_BODY = (*bart.body(), *_TABLES)
 
 FAMILY = Family(
     name="marian",
@@ -35,7 +32,7 @@ FAMILY = Family(
     settings=bart.SETTINGS,
     read_more=bart.read_scale,
     write_more=bart.write_scale,
-    body=_body,
+    body=lambda config: _BODY,
     heads={"lm": bart.FAMILY.heads["lm"]},
-    ignored=("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"),
+    ignored=bart.FAMILY.ignored,
 )

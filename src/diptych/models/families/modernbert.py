@@ -10,7 +10,20 @@ from typing import Any
 
 from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import ACTIVATION_THERE, SIZES, Family, Rule, both, classes, layer_kinds, read_kinds, refuse
+from diptych.models.families.family import (
+    ACTIVATION_THERE,
+    CHOICES,
+    SIZES,
+    Family,
+    Rule,
+    both,
+    classes,
+    layer_kinds,
+    layers,
+    read_kinds,
+    refuse,
+    split,
+)
 
 _FIXED = {
     "has_norm_bias": False,
@@ -80,46 +93,34 @@ def _write(extra: int, config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _body(config: ModelConfig, *, is_split: bool) -> list[Rule]:
-    layer = "layers.{i}"
-    qkv = [f"{layer}.attn.{part}_proj" for part in "qkv"] if is_split else [f"{layer}.attn.Wqkv"]
-    return [
-        Rule("embedding.tokens.weight", ("embeddings.tok_embeddings.weight",)),
-        Rule("embedding.norm.weight", ("embeddings.norm.weight",)),
-        Rule("layers.{i}.attention_norm.weight", (f"{layer}.attn_norm.weight",)),
-        *both("layers.{i}.attention.qkv", *qkv, bias=False),
-        *both("layers.{i}.attention.output", f"{layer}.attn.Wo", bias=False),
-        Rule("layers.{i}.feed_forward_norm.weight", (f"{layer}.mlp_norm.weight",)),
-        *both("layers.{i}.feed_forward.up", f"{layer}.mlp.Wi", bias=False),
-        *both("layers.{i}.feed_forward.down", f"{layer}.mlp.Wo", bias=False),
-        Rule("norm.weight", ("final_norm.weight",)),
-    ]
+def _body(qkv: tuple[str, ...]) -> tuple[Rule, ...]:
+    return (
+        *both("embedding.tokens", "embeddings.tok_embeddings"),
+        *both("embedding.norm", "embeddings.norm"),
+        *layers("layers.{i}", norms=("attn_norm", "mlp_norm"), qkv=qkv, output="attn.Wo", up=("mlp.Wi",), down="mlp.Wo"),
+        *both("norm", "final_norm"),
+    )
 
 
 def _transform(name: str) -> tuple[Rule, ...]:
-    return (Rule("transform.dense.weight", (f"{name}.dense.weight",)), Rule("transform.norm.weight", (f"{name}.norm.weight",)))
+    return (*both("transform.dense", f"{name}.dense"), *both("transform.norm", f"{name}.norm"))
 
 
+_BODY, _DECODER_BODY = _body(("attn.Wqkv",)), _body(split("attn.{}_proj"))
 _DECODER = (Rule("bias_V", ("decoder.bias",)), Rule("decoder.weight", ("decoder.weight",)))
+_CHOICE = (*_transform("head"), *both("output", "classifier"))
 
 FAMILY = Family(
     name="modernbert",
     prefix="model",
-    architectures=classes(
-        "ModernBert", SequenceClassification=("classes",), TokenClassification=("tags",), QuestionAnswering=("span",), MaskedLM=("lm",)
-    ),
+    architectures=classes("ModernBert", **CHOICES, MaskedLM=("lm",)),
     fixed=_FIXED,
     settings=_SETTINGS,
     usual=_USUAL,
     read_more=partial(_read, "modernbert", 1),
     write_more=partial(_write, 1),
-    body=partial(_body, is_split=False),
-    heads={
-        "lm": (*_transform("head"), *_DECODER),
-        "classes": (*_transform("head"), *both("output", "classifier")),
-        "tags": (*_transform("head"), *both("output", "classifier")),
-        "span": (*_transform("head"), *both("output", "classifier")),
-    },
+    body=lambda config: _BODY,
+    heads={"lm": (*_transform("head"), *_DECODER), "classes": _CHOICE, "tags": _CHOICE, "span": _CHOICE},
     ignored=("rotary_emb.inv_freq",),
 )
 
@@ -132,10 +133,7 @@ DECODER = Family(
     usual=_USUAL,
     read_more=partial(_read, "modernbert-decoder", 0),
     write_more=partial(_write, 0),
-    body=partial(_body, is_split=True),
-    heads={
-        "lm": (*_transform("lm_head"), *_DECODER),
-        "classes": (*_transform("head"), *both("output", "classifier", bias=False)),
-    },
+    body=lambda config: _DECODER_BODY,
+    heads={"lm": (*_transform("lm_head"), *_DECODER), "classes": _CHOICE},
     ignored=("rotary_emb.inv_freq",),
 )

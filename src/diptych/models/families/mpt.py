@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import DECODER_HEADS, Family, Rule, both, classes, refuse
+from diptych.models.families.family import DECODER_HEADS, OF_DECODERS, Family, both, classes, layers, refuse
 
 
 def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,24 +25,18 @@ def _write(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _body(config: ModelConfig) -> list[Rule]:
-    layer = "blocks.{i}"
-    return [
-        Rule("embedding.tokens.weight", ("wte.weight",)),
-        Rule("layers.{i}.attention_norm.weight", (f"{layer}.norm_1.weight",)),
-        *both("layers.{i}.attention.qkv", f"{layer}.attn.Wqkv", bias=False),
-        *both("layers.{i}.attention.output", f"{layer}.attn.out_proj", bias=False),
-        Rule("layers.{i}.feed_forward_norm.weight", (f"{layer}.norm_2.weight",)),
-        *both("layers.{i}.feed_forward.up", f"{layer}.ffn.up_proj", bias=False),
-        *both("layers.{i}.feed_forward.down", f"{layer}.ffn.down_proj", bias=False),
-        Rule("norm.weight", ("norm_f.weight",)),
-    ]
-
+_BODY = (
+    *both("embedding.tokens", "wte"),
+    *layers(
+        "blocks.{i}", norms=("norm_1", "norm_2"), qkv=("attn.Wqkv",), output="attn.out_proj", up=("ffn.up_proj",), down="ffn.down_proj"
+    ),
+    *both("norm", "norm_f"),
+)
 
 FAMILY = Family(
     name="mpt",
     prefix="transformer",
-    architectures=classes("Mpt", SequenceClassification=("classes",), TokenClassification=("tags",), CausalLM=("lm",)),
+    architectures=classes("Mpt", **OF_DECODERS),
     fixed={
         "is_causal": True,
         "positions": "alibi",
@@ -62,6 +56,6 @@ FAMILY = Family(
     usual={"no_bias": True, "logit_scale": None},
     read_more=_read,
     write_more=_write,
-    body=_body,
+    body=lambda config: _BODY,
     heads=DECODER_HEADS,
 )

@@ -7,8 +7,7 @@ Everything else about the folder is as ever: config.json, safetensors, tokenizer
 from collections.abc import Mapping
 from typing import Any
 
-from diptych.models.config import ModelConfig
-from diptych.models.families.family import Family, Rule, both
+from diptych.models.families.family import CHOICES, Family, Rule, both, classes
 
 PARTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
@@ -18,10 +17,8 @@ def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
     return {"is_causal": is_causal, "pooling": "first" if is_causal else "mean"}
 
 
-def _body(config: ModelConfig) -> list[Rule]:
-    ways = ("",) if config.is_causal else ("", "_reverse")
-    names = ["embedding.tokens.weight", *(f"layers.{{i}}.{part}{way}" for way in ways for part in PARTS)]
-    return [Rule(name, (name,)) for name in names]
+_NAMES = ("embedding.tokens.weight", *(f"layers.{{i}}.{part}{way}" for way in ("", "_reverse") for part in PARTS))
+_BODY = tuple(Rule(name, (name,)) for name in _NAMES)
 
 
 def _family(cell: str) -> Family:
@@ -29,14 +26,7 @@ def _family(cell: str) -> Family:
     return Family(
         name=f"diptych-{cell}",
         prefix="model",
-        architectures={
-            f"{prefix}ForSequenceClassification": ("classes",),
-            f"{prefix}ForTokenClassification": ("tags",),
-            f"{prefix}ForQuestionAnswering": ("span",),
-            f"{prefix}ForPreTraining": ("lm", "nsp"),
-            f"{prefix}LMHeadModel": ("lm",),
-            f"{prefix}Model": (),
-        },
+        architectures={**classes(prefix, **CHOICES, PreTraining=("lm", "nsp")), f"{prefix}LMHeadModel": ("lm",)},
         fixed={"cell": cell, "is_causal": True, "positions": "none", "classifier": "last"},
         settings={
             "hidden_size": "hidden_size",
@@ -46,9 +36,9 @@ def _family(cell: str) -> Family:
         },
         read_more=_read,
         write_more=lambda config: {"is_bidirectional": not config.is_causal},
-        body=_body,
+        body=lambda config: _BODY,
         heads={
-            "lm": (Rule("decoder.weight", ("lm_head.weight",)),),
+            "lm": both("decoder", "lm_head"),
             "nsp": both("output", "seq_relationship"),
             "classes": both("output", "classifier"),
             "tags": both("output", "tagger"),

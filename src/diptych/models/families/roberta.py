@@ -5,7 +5,7 @@ from typing import Any
 
 from diptych.models.config import ModelConfig
 from diptych.models.families import bert
-from diptych.models.families.family import Family, both, classes
+from diptych.models.families.family import OF_BERTS, Family, both, classes
 
 OFFSET = 2
 """Position 0 has the number after the padding's, which is 1 in every folder there is."""
@@ -23,20 +23,14 @@ def _write(config: ModelConfig) -> dict[str, Any]:
 FAMILY = Family(
     name="roberta",
     prefix="roberta",
-    architectures=classes(
-        "Roberta",
-        SequenceClassification=("pooler", "classes"),
-        TokenClassification=("tags",),
-        QuestionAnswering=("span",),
-        MaskedLM=("lm",),
-    ),
+    architectures=classes("Roberta", **OF_BERTS),
     fixed={**bert.FIXED, "num_token_types": 1, "position_offset": OFFSET},
     settings={ours: theirs for ours, theirs in bert.SETTINGS.items() if ours != "context_length"},
     # The language head has a GELU whatever the layers have.
     usual={**bert.USUAL, "pad_token_id": 1, "hidden_act": "gelu"},
     read_more=_read,
     write_more=_write,
-    body=bert.body,
+    body=lambda config: bert.BODY,
     heads=bert.heads(
         pooler="classifier.dense",
         dense="lm_head.dense",

@@ -8,7 +8,7 @@ from typing import Any
 
 from diptych.errors import ModelError
 from diptych.models.config import ModelConfig
-from diptych.models.families.family import ACTIVATION, ACTIVATION_THERE, Family, Rule
+from diptych.models.families.family import ACTIVATION, ACTIVATION_THERE, Family, Rule, both, layers, split
 
 
 def _read(hf: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,30 +44,28 @@ def _write(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _body(config: ModelConfig) -> list[Rule]:
-    rules = [Rule("encoder.embedding.tokens.weight", ("shared.weight",))]
-    ups = ("wi_0.weight", "wi_1.weight") if config.is_gated else ("wi.weight",)
+def _body(config: ModelConfig) -> tuple[Rule, ...]:
+    rules = both("encoder.embedding.tokens", "shared")
     for side, last in (("encoder", 1), ("decoder", 2)):
-        layer, theirs = f"{side}.layers.{{i}}", f"{side}.block.{{i}}.layer"
-        attention, feed_forward = f"{theirs}.0.SelfAttention", f"{theirs}.{last}.DenseReluDense"
-        rules += [
-            Rule(f"{side}.bias.table.weight", (f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",)),
-            Rule(f"{layer}.attention_norm.weight", (f"{theirs}.0.layer_norm.weight",)),
-            Rule(f"{layer}.attention.qkv.weight", tuple(f"{attention}.{part}.weight" for part in "qkv")),
-            Rule(f"{layer}.attention.output.weight", (f"{attention}.o.weight",)),
-            Rule(f"{layer}.feed_forward_norm.weight", (f"{theirs}.{last}.layer_norm.weight",)),
-            Rule(f"{layer}.feed_forward.up.weight", tuple(f"{feed_forward}.{up}" for up in ups)),
-            Rule(f"{layer}.feed_forward.down.weight", (f"{feed_forward}.wo.weight",)),
-            Rule(f"{side}.norm.weight", (f"{side}.final_layer_norm.weight",)),
-        ]
-    ours, cross = "decoder.layers.{i}", "decoder.block.{i}.layer.1"
-    return [
+        rules += both(f"{side}.bias.table", f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias")
+        rules += layers(
+            f"{side}.block.{{i}}.layer",
+            norms=("0.layer_norm", f"{last}.layer_norm"),
+            qkv=split("0.SelfAttention.{}"),
+            output="0.SelfAttention.o",
+            up=split(f"{last}.DenseReluDense.{{}}", ("wi_0", "wi_1") if config.is_gated else ("wi",)),
+            down=f"{last}.DenseReluDense.wo",
+            ours=f"{side}.layers.{{i}}",
+        )
+        rules += both(f"{side}.norm", f"{side}.final_layer_norm")
+    ours, theirs = "decoder.layers.{i}", "decoder.block.{i}.layer.1"
+    return (
         *rules,
-        Rule(f"{ours}.cross_norm.weight", (f"{cross}.layer_norm.weight",)),
-        Rule(f"{ours}.cross.query.weight", (f"{cross}.EncDecAttention.q.weight",)),
-        Rule(f"{ours}.cross.key_value.weight", tuple(f"{cross}.EncDecAttention.{part}.weight" for part in "kv")),
-        Rule(f"{ours}.cross.output.weight", (f"{cross}.EncDecAttention.o.weight",)),
-    ]
+        *both(f"{ours}.cross_norm", f"{theirs}.layer_norm"),
+        *both(f"{ours}.cross.query", f"{theirs}.EncDecAttention.q"),
+        *both(f"{ours}.cross.key_value", *split(f"{theirs}.EncDecAttention.{{}}", "kv")),
+        *both(f"{ours}.cross.output", f"{theirs}.EncDecAttention.o"),
+    )
 
 
 FAMILY = Family(
@@ -99,6 +97,6 @@ FAMILY = Family(
     read_more=_read,
     write_more=_write,
     body=_body,
-    heads={"lm": (Rule("decoder.weight", ("lm_head.weight",)),)},
+    heads={"lm": both("decoder", "lm_head")},
     ignored=("embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"),
 )
