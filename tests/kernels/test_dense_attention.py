@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from diptych.kernels.dense_attention import LONGEST, attend
+from diptych.kernels.dense_attention import FEWEST, LONGEST, attend
 
 # Shapes: S texts, H heads, T tokens, K head size.
 
@@ -46,13 +46,22 @@ def test_value_and_gradients_are_as_near_to_the_truth_as_torchs_kernel(name, sca
         assert (mine - truth).norm() <= max(1.5 * (other - truth).norm(), 0.01 * truth.norm())
 
 
-@pytest.mark.parametrize("case", ["float32", "without a gradient", "too long", "with dropout"])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_what_learns_nothing_gets_the_same_value(is_causal, monkeypatch):
+    *qkv, _grad = inputs(FEWEST)
+    q, k, v = (x.bfloat16() for x in qkv)
+    expected = attend(q.requires_grad_(), k, v, None, dropout=0.0, is_causal=is_causal)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", None)
+    assert torch.equal(attend(q.detach(), k, v, None, dropout=0.0, is_causal=is_causal), expected)
+
+
+@pytest.mark.parametrize("case", ["float32", "few that learn nothing", "too long", "with dropout"])
 def test_elsewhere_torchs_kernel_is_taken(case, monkeypatch):
     called = []
     kernel = F.scaled_dot_product_attention
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *args, **named: called.append(1) or kernel(*args, **named))
     q, k, v, _grad = inputs(LONGEST + 1 if case == "too long" else 9, heads=1)
     dtype = torch.float32 if case == "float32" else torch.bfloat16
-    q = q.to(dtype).requires_grad_(case != "without a gradient")
+    q = q.to(dtype).requires_grad_(case != "few that learn nothing")
     attend(q, k.to(dtype), v.to(dtype), None, dropout=0.5 if case == "with dropout" else 0.0, is_causal=True)
     assert called

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from diptych.kernels.rotary import rotate
 from diptych.models.attention import Attention
 from diptych.models.config import ModelConfig
-from diptych.models.positions import rotate, rotation
+from diptych.models.positions import rotation
 from diptych.models.sight import Sight
 from diptych.packed import Packed
 

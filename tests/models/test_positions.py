@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from diptych.models.positions import rotate, rotation, sinusoids
+from diptych.kernels.rotary import rotate
+from diptych.models.positions import rotation, sinusoids
 from diptych.presets import create
 
 

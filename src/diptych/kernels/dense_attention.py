@@ -1,8 +1,8 @@
-"""Attention for training in bfloat16 on a processor: whole matrices of scores, in place of torch's tiled kernel.
+"""Attention in bfloat16 on a processor: whole matrices of scores, in place of torch's tiled kernel.
 
 `scaled_dot_product_attention` saves memory by tiles; on a processor its bfloat16 passes cost twice (at 1,024 tokens) to
-four times (at 64) what the plain products of eq. 1 cost, forward and backward together. Up to `LONGEST` tokens the scores are
-small enough to keep, and a training step is a fifth of attention.
+four times (at 64) what the plain products of eq. 1 cost, forward and backward together, and a third more forward alone. Up to
+`LONGEST` tokens the scores are small enough to keep, and a training step is a fifth of attention.
 """
 
 from typing import Any
@@ -13,6 +13,8 @@ from torch import Tensor
 
 LONGEST = 512
 """Beyond this the scores of a step take more memory than the weights of a small model."""
+FEWEST = 32
+"""Of fewer tokens that ask, as while a text is being written, the tiled kernel makes less work, where nothing learns."""
 # Shapes: S texts, H heads, T tokens that ask, U tokens that are seen, K head size.
 
 
@@ -25,9 +27,11 @@ def attend(
         mask: true where a token is seen, or what is added to its score; broadcast over [S, H, T, U].
         scale: None for 1/√K.
     """
-    is_training = torch.is_grad_enabled() and q_SHTK.requires_grad and not (mask is not None and mask.requires_grad)
+    is_training = torch.is_grad_enabled() and q_SHTK.requires_grad
+    is_bias_learnt = is_training and mask is not None and mask.requires_grad
+    is_for_us = q_SHTK.device.type == "cpu" and q_SHTK.dtype == torch.bfloat16 and not dropout and not is_bias_learnt
     is_short = max(q_SHTK.shape[2], k_SHUK.shape[2]) <= LONGEST
-    if is_training and is_short and not dropout and q_SHTK.device.type == "cpu" and q_SHTK.dtype == torch.bfloat16:
+    if is_for_us and is_short and (is_training or q_SHTK.shape[2] >= FEWEST):
         return _Dense.apply(q_SHTK, k_SHUK, v_SHUK, mask, is_causal, scale or q_SHTK.shape[-1] ** -0.5)  # type: ignore[no-any-return]
     return F.scaled_dot_product_attention(q_SHTK, k_SHUK, v_SHUK, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, scale=scale)
 

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.kernels.dense_attention import attend
+from diptych.kernels.rotary import rotate
 from diptych.models.cache import Cache
 from diptych.models.config import ModelConfig
 from diptych.models.layers import Joined, norm
-from diptych.models.positions import rotate
 from diptych.models.sight import Sight
 from diptych.packed import Block, Packed
 
-# Shapes: N tokens, D hidden, H query heads, G key-value heads, K head size; S texts of T tokens in a block; W window;
+# Shapes: N tokens, D hidden, H query heads, G key-value heads, J both together, K head size; S texts of T tokens in a block; W window;
 # M tokens of the sources.
 
 
@@ -67,11 +67,13 @@ class Attention(nn.Module):
     def project(self, x_ND: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
         """The queries, keys and values of each token: [N, H, K], [N, G, K], [N, G, K]."""
         H, G, K = self.num_heads, self.num_kv_heads, self.head_size
-        q_NHK, k_NGK, v_NGK = self.qkv(x_ND).view(-1, H + 2 * G, K).split((H, G, G), dim=1)
+        qk_NJK, v_NGK = self.qkv(x_ND).view(-1, H + 2 * G, K).split((H + G, G), dim=1)
         if self.query_norm is not None and self.key_norm is not None:
-            q_NHK, k_NGK = self.query_norm(q_NHK), self.key_norm(k_NGK)
+            q_NHK, k_NGK = qk_NJK.split((H, G), dim=1)
+            qk_NJK = torch.cat((self.query_norm(q_NHK), self.key_norm(k_NGK)), dim=1)
         if rotation is not None:
-            q_NHK, k_NGK = rotate(q_NHK, *rotation), rotate(k_NGK, *rotation)
+            qk_NJK = rotate(qk_NJK, *rotation)
+        q_NHK, k_NGK = qk_NJK.split((H, G), dim=1)
         return q_NHK, k_NGK, v_NGK
 
     def across(self, x_ND: Tensor, sight: Sight, memory_MD: Tensor | None, cache: Cache | None) -> Tensor:

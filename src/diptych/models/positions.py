@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from diptych.models.config import ModelConfig
 
-# Shapes: N tokens, T positions, H heads, K head size, Q queries, S keys.
+# Shapes: N tokens, T positions, H heads, K head size, P pairs of a head, Q queries, S keys.
 
 
 def rotation(
     positions_N: Tensor, head_size: int, theta: float, dtype: torch.dtype, scaling: tuple[tuple[str, Any], ...] = ()
 ) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of each position's angles: two [N, 1, K/2].
+    """Cosine and sine of each position's angles, as `kernels.rotary.rotate` takes them: [N, 1, K] and [N, 1, K/2].
 
     Angles are taken in float32 whatever `dtype` is: bfloat16 cannot tell position 257 from 256.
 
@@ -31,14 +31,9 @@ def rotation(
     if scaling:
         settings = dict(scaling)
         frequencies, size = SCALINGS[settings["rope_type"]](frequencies, theta, settings)
-    angles_N1K = (positions_N.float()[:, None] * frequencies)[:, None, :]
-    return (angles_N1K.cos() * size).to(dtype), (angles_N1K.sin() * size).to(dtype)
-
-
-def rotate(x_NHK: Tensor, cos_N1K: Tensor, sin_N1K: Tensor) -> Tensor:
-    """Turn each pair (x_i, x_{i + K/2}) by its angle."""
-    first, second = x_NHK.chunk(2, dim=-1)
-    return torch.cat((first * cos_N1K - second * sin_N1K, second * cos_N1K + first * sin_N1K), dim=-1)
+    angles_N1P = (positions_N.float()[:, None] * frequencies)[:, None, :]
+    cos_N1P, sin_N1P = ((part * size).to(dtype) for part in (angles_N1P.cos(), angles_N1P.sin()))
+    return cos_N1P.repeat(1, 1, 2), sin_N1P
 
 
 def _linear(frequencies: Tensor, theta: float, settings: Mapping[str, Any]) -> tuple[Tensor, float]:
