@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import stat
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -226,6 +227,31 @@ def test_a_number_of_threads_that_the_environment_names_is_kept(threads: None, m
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     runtime.prepare()
     assert torch.get_num_threads() == 5
+
+
+def test_a_number_of_kernels_that_the_environment_names_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *others = runtime.KERNELS_KEPT
+    for name in others:
+        monkeypatch.setenv(name, "gone again after the test")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(first, "5")
+    runtime.keep_few_kernels()
+    assert {name: os.environ[name] for name in runtime.KERNELS_KEPT} == {**runtime.KERNELS_KEPT, first: "5"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system tells in other ways")
+def test_products_of_ever_new_shapes_do_not_fill_the_memory() -> None:
+    """In a process of its own: 400 shapes, whose kernels would take some 500 MB where oneDNN has them in bfloat16."""
+    program = (
+        "from diptych import runtime; runtime.prepare(); import torch; linear = torch.nn.Linear(256, 256).bfloat16()\n"
+        "def step(n): linear(torch.ones(n, 256, dtype=torch.bfloat16, requires_grad=True)).sum().backward()\n"
+        "step(1000); before = runtime.peak_memory_bytes(); [step(100 + n) for n in range(400)]\n"
+        "print(runtime.peak_memory_bytes() - before)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in runtime.KERNELS_KEPT}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert int(done.stdout) < 100e6
 
 
 def test_warnings_of_dependencies_are_silent_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ from typing import Any
 PROBE_VERSION = 1
 WORTHWHILE = 1.3
 """bfloat16 must be this much faster than float32 to be chosen: it costs precision."""
+KERNELS_KEPT = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
+"""How many programs oneDNN, and torch's bridge to it, keep for products of some shape: more than a step has shapes."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Machine:
 
 
 def prepare(*, threads: int | None = None) -> None:
-    """Set the process up before the first tensor: threads, allocator, quiet dependencies.
+    """Set the process up before the first tensor: threads, allocator, kernels, quiet dependencies.
 
     Every core is used unless `threads` or OMP_NUM_THREADS says otherwise: threads that wait for a core that others keep
     busy make small steps ten times slower.
@@ -57,6 +59,7 @@ def prepare(*, threads: int | None = None) -> None:
     import torch
 
     tune_allocator()
+    keep_few_kernels()
     silence_dependencies()
     wanted = threads or (torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else os.cpu_count() or 1)
     if torch.get_num_threads() != wanted:
@@ -143,6 +146,16 @@ def tune_allocator() -> bool:
         return False
     mmap_threshold, trim_threshold, limit = -3, -1, 1 << 30
     return bool(mallopt(mmap_threshold, limit)) and bool(mallopt(trim_threshold, 2**31 - 1))
+
+
+def keep_few_kernels() -> None:
+    """Let oneDNN forget the programs that it makes for products, all but the last ones, unless the environment says how many.
+
+    It makes some for every new number of tokens and would keep a thousand, which batches of texts of all lengths never ask for
+    again: 12 MB for each step of a small BERT. The numbers are read at the first product of a process.
+    """
+    for name, number in KERNELS_KEPT.items():
+        os.environ.setdefault(name, number)
 
 
 def silence_dependencies() -> None:
