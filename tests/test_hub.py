@@ -259,6 +259,12 @@ def test_a_model_that_cannot_be_opened_is_refused_before_its_weights_are_fetched
     assert not any("safetensors" in path for path, _headers in hub.seen)
 
 
+@pytest.mark.parametrize("name", ["gpt3", "openai/gpt-3-175B"])
+def test_weights_that_nobody_published_are_not_asked_for(hub: Hub, name: str, tmp_path: Path) -> None:
+    refused(hub, tmp_path / "mine", "E307", name)
+    assert not hub.seen
+
+
 def test_a_token_goes_to_the_hub_and_not_to_where_it_points(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub.elsewhere = f"http://localhost:{hub.server_port}"

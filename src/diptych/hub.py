@@ -26,6 +26,7 @@ from diptych.errors import MachineError, ModelError
 from diptych.formats.atomic import atomic_folder, full_disk_is_named
 from diptych.formats.folder import HEADS, INDEX, WEIGHTS, listed_files, read_shape
 from diptych.messages import _
+from diptych.sizes import is_unpublished
 
 ENDPOINT = "https://huggingface.co"
 SMALL_FILES = (
@@ -74,8 +75,9 @@ def pull(name: str | Path, out: str | Path | None = None, *, revision: str = "ma
         revision: a branch, a tag or a commit; the commit it stands for is kept in `diptych/provenance.json`.
 
     Raises:
-        ModelError E331: its weights are pickled. E332: there is no such model. E333: a file has a name that leads elsewhere.
-        E334: a file did not arrive as it was announced. E335: this is no name. E313, E314: a model that cannot be opened.
+        ModelError E307: its weights were never published. E331: its weights are pickled. E332: there is no such model. E333: a file
+        has a name that leads elsewhere. E334: a file did not arrive as it was announced. E335: this is no name. E313, E314: a model
+        that cannot be opened.
         MachineError E905: the hub cannot be reached. E906: it asks who you are.
     """
     source = Path(name)
@@ -83,6 +85,8 @@ def pull(name: str | Path, out: str | Path | None = None, *, revision: str = "ma
     if str(name) and source.is_dir():
         return _copy(source, target)
     _check_name(str(name), revision)
+    if is_unpublished(str(name)):
+        raise ModelError("E307")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise MachineError("E905", endpoint=_endpoint(), problem=_("HF_HUB_OFFLINE is set"))
     listing = _list(str(name), revision)

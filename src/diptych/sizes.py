@@ -4,6 +4,7 @@ The weights of some were published and of others never; the shape is enough to c
 `docs/sizes.md` compares what we count with what was published.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,11 @@ class Published:
     source: str
     counted: str = "lm"
     """What the published number counts: "lm" the body with its language head, "body" without a head, "pooler" BERT's body and pooler."""
+
+
+def is_unpublished(name: str) -> bool:
+    """Whether a name means weights that their owner kept: GPT-3's, of whatever size."""
+    return re.fullmatch(r"(openai/)?gpt-?3(-[\d.]+[mb])?", name.lower()) is not None
 
 
 def _rows(family: str, source: str, counted: str, common: dict[str, Any], columns: str, rows: str) -> dict[str, Published]:

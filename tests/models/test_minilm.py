@@ -129,6 +129,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_command(monkeypatch: 
     [
         ("gpt3", "E307", ["never published"]),
         ("GPT-3", "E307", ["never published"]),
+        ("gpt-3-175b", "E307", ["never published"]),
         ("miniln", "E308", ["minilm"]),
         ("gpt-mni", "E308", ["gpt-mini"]),
         ("蓝色", "E308", ["蓝色"]),
