@@ -102,27 +102,24 @@ class ModelConfig:
         if not self.num_kv_heads:
             object.__setattr__(self, "num_kv_heads", self.num_heads)
         self._check_sizes("num_heads", "feed_forward_size", "head_size")
-        if self.num_heads % self.num_kv_heads:
-            rule = _("a divisor of num_heads ({number})").format(number=self.num_heads)
-            raise ModelError("E301", field="num_kv_heads", value=self.num_kv_heads, rule=rule)
-        if not self.has_free_heads and self.hidden_size != self.num_heads * self.head_size:
-            rule = _("a multiple of num_heads ({number})").format(number=self.num_heads)
-            raise ModelError("E301", field="hidden_size", value=self.hidden_size, rule=rule)
-        if self.positions == "rotary" and self.head_size % 2:
-            raise ModelError("E301", field="head_size", value=self.head_size, rule=_("even, for rotary positions"))
+        number, is_filled = self.num_heads, self.hidden_size == self.num_heads * self.head_size
+        self._check("num_kv_heads", number % self.num_kv_heads == 0, _("a divisor of num_heads ({number})").format(number=number))
+        self._check("hidden_size", self.has_free_heads or is_filled, _("a multiple of num_heads ({number})").format(number=number))
+        self._check("head_size", self.positions != "rotary" or self.head_size % 2 == 0, _("even, for rotary positions"))
+
+    def _check(self, name: str, is_right: bool, rule: str) -> None:
+        if not is_right:
+            raise ModelError("E301", field=name, value=getattr(self, name), rule=rule)
 
     def _check_sizes(self, *names: str) -> None:
         for name in names:
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ModelError("E301", field=name, value=value, rule=_("at least 1"))
+            self._check(name, isinstance(getattr(self, name), int) and getattr(self, name) >= 1, _("at least 1"))
 
     def _check_recurrent(self) -> None:
         for name in OF_ATTENTION:
             if getattr(self, name):
                 raise ModelError("E342", family=self.family, field=name)
-        if not self.is_causal and self.hidden_size % 2:
-            raise ModelError("E301", field="hidden_size", value=self.hidden_size, rule=_("even, for two directions"))
+        self._check("hidden_size", self.is_causal or self.hidden_size % 2 == 0, _("even, for two directions"))
 
     @property
     def is_encoder_decoder(self) -> bool:
