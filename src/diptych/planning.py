@@ -34,8 +34,9 @@ SIMPLE_REGIMES = ("frozen", "lora")
 RECIPES = (".yaml", ".yml")
 PROGRAM_BYTES = 415_000_000
 """Python, torch with its optimizers and kernels, and Diptych, in a process that trains; measured on Linux with torch 2.13."""
-HELD_AGAIN = 1.0
-"""What glibc's allocator holds beyond what is in use, as a share of the activations; measured, see benchmarks/planning.py."""
+HELD_AGAIN_OF_ROWS, HELD_AGAIN_OF_TEXTS = 0.5, 1.0
+"""What glibc's allocator holds beyond what is in use, as a share of the activations; measured, see benchmarks/planning.py. Rows of
+equal length ask for the same blocks in every step; texts of all lengths leave gaps that no other text fits."""
 LORA_RANK = 8
 USUAL_LENGTH = 128
 """Tokens of a text to be judged, where nobody has looked at the texts."""
@@ -173,7 +174,8 @@ def plan(source: str | Path | Recipe, *, machine: str = "this", price: float | N
         has_mean=recipe.train.ema is not None,
     )
     if others is None:
-        memory = dataclasses.replace(memory, program=PROGRAM_BYTES, allocator=HELD_AGAIN * kept)
+        held_again = HELD_AGAIN_OF_ROWS if heads == ("lm",) and config.is_causal else HELD_AGAIN_OF_TEXTS
+        memory = dataclasses.replace(memory, program=PROGRAM_BYTES, allocator=held_again * kept)
     rate, basis = _rate(recipe, config, load, operations, precision, others)
     return Estimate(
         name=str(source) if not isinstance(source, Recipe) else str(recipe.model.preset or recipe.model.base),
