@@ -46,9 +46,9 @@ def test_its_logits_are_those_of_transformers() -> None:
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-def _llama(**options: Any) -> Any:
+def _llama(path: Path | None = None, **options: Any) -> Any:
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
-    return llama_cpp.Llama(str(find_model("smollm2")), verbose=False, **options)
+    return llama_cpp.Llama(str(path or find_model("smollm2")), verbose=False, **options)
 
 
 def test_it_cuts_texts_as_llama_cpp_does() -> None:
@@ -57,23 +57,39 @@ def test_it_cuts_texts_as_llama_cpp_does() -> None:
         assert llama.tokenize(text.encode(), add_bos=False, special=False) == smollm2().tokenizer.encode(text)
 
 
-def test_its_next_token_is_llama_cpps_but_for_near_ties() -> None:
-    """llama.cpp rounds the numbers between its layers to 8 bits; we do not. Where two tokens are nearly as good, that decides."""
-    llama = _llama(n_ctx=WINDOW, logits_all=True)
-    ids = smollm2().tokenizer.encode(TEXT)[: 4 * WINDOW]
-    same, margins = 0, []
+def _scores(llama: Any, ids: list[int]) -> np.ndarray:
+    """llama.cpp's logits at each place, a window at a time."""
+    found = []
     for start in range(0, len(ids), WINDOW):
-        run = ids[start : start + WINDOW]
         llama.reset()
-        llama.eval(run)
-        theirs = np.array(llama.scores[: len(run)])
-        with torch.inference_mode():
-            ours = smollm2().logits([run])[0].numpy().argmax(-1)
-        best = theirs.argmax(-1)
-        same += int((ours == best).sum())
-        margins += [theirs[place, best[place]] - theirs[place, ours[place]] for place in np.flatnonzero(ours != best)]
-    assert same >= 0.95 * len(ids)
+        llama.eval(ids[start : start + WINDOW])
+        found.append(np.array(llama.scores[: len(ids[start : start + WINDOW])]))
+    return np.concatenate(found)
+
+
+def _choices(ids: list[int]) -> np.ndarray:
+    """Our next token at each place, by the same windows."""
+    with torch.inference_mode():
+        return np.concatenate([smollm2().logits([ids[start : start + WINDOW]])[0].argmax(-1) for start in range(0, len(ids), WINDOW)])
+
+
+def test_its_next_token_is_llama_cpps_but_for_near_ties() -> None:
+    """llama.cpp rounds the numbers between the layers of a quantized file to 8 bits; we do not. Where two tokens are nearly as good,
+    that decides: with its own two ways to compute attention it agrees with itself no more often (see benchmarks/LOG.md)."""
+    ids = smollm2().tokenizer.encode(TEXT)[: 4 * WINDOW]
+    theirs, ours = _scores(_llama(n_ctx=WINDOW, logits_all=True), ids), _choices(ids)
+    best = theirs.argmax(-1)
+    assert (ours == best).mean() >= 0.95
+    margins = [theirs[place, best[place]] - theirs[place, ours[place]] for place in np.flatnonzero(ours != best)]
     assert np.median(margins) < 0.2, "where the choices differ, llama.cpp finds ours nearly as good"
+
+
+def test_its_next_token_is_llama_cpps_where_llama_cpp_does_not_round(tmp_path: Path) -> None:
+    """The same weights in a file of float32."""
+    path = dt.export(smollm2(), tmp_path / "smollm2.gguf")
+    ids = smollm2().tokenizer.encode(TEXT)[:WINDOW]
+    theirs = _scores(_llama(path, n_ctx=WINDOW, logits_all=True), ids).argmax(-1)
+    assert (_choices(ids) == theirs).mean() >= 0.99
 
 
 def test_loading_holds_the_weights_once(tmp_path: Path) -> None:
