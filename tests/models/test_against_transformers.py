@@ -74,7 +74,8 @@ def modernbert(draw: random.Random) -> dict[str, Any]:
     }
 
 
-def qwen3(draw: random.Random) -> dict[str, Any]:
+def modern(draw: random.Random) -> dict[str, Any]:
+    """What Llama and its kin have in common."""
     groups, shared = draw.choice([1, 2, 3]), draw.choice([1, 2, 3])
     return {
         "hidden_size": draw.choice([12, 20, 32]),
@@ -154,7 +155,7 @@ def llama(draw: random.Random) -> dict[str, Any]:
         ]
     )
     return {
-        **{name: value for name, value in qwen3(draw).items() if name != "rope_parameters"},
+        **{name: value for name, value in modern(draw).items() if name != "rope_parameters"},
         "hidden_size": 36,
         "mlp_bias": draw.random() < 0.4,
         "head_dim": draw.choice([4, 6, 8]),
@@ -163,49 +164,13 @@ def llama(draw: random.Random) -> dict[str, Any]:
 
 
 def mistral(draw: random.Random) -> dict[str, Any]:
-    kept = {name: value for name, value in qwen3(draw).items() if name != "attention_bias"}
+    kept = {name: value for name, value in modern(draw).items() if name != "attention_bias"}
     return {**kept, "hidden_size": 36, "sliding_window": draw.choice([None, 1, 3, 8, 64])}
 
 
-def qwen3_sliding(draw: random.Random) -> dict[str, Any]:
-    return {**qwen3(draw), "use_sliding_window": True, "sliding_window": draw.choice([1, 3, 8]), "max_window_layers": draw.choice([0, 1])}
-
-
-def bart(draw: random.Random) -> dict[str, Any]:
-    heads, width = draw.choice([1, 2, 3, 4]), draw.choice([7, 32])
-    return {
-        "d_model": heads * draw.choice([4, 6, 8]),
-        "encoder_attention_heads": heads,
-        "decoder_attention_heads": heads,
-        "encoder_layers": draw.choice([1, 2, 3]),
-        "decoder_layers": draw.choice([1, 2, 3]),
-        "encoder_ffn_dim": width,
-        "decoder_ffn_dim": width,
-        "max_position_embeddings": draw.choice([24, 32]),
-        "activation_function": draw.choice(["gelu", "relu", "silu"]),
-        "scale_embedding": draw.random() < 0.5,
-        "decoder_start_token_id": 2,
-        # BART keeps several end tokens apart by their number; here a text has one, its last.
-        "eos_token_id": 3,
-    }
-
-
-def t5(draw: random.Random) -> dict[str, Any]:
-    return {
-        "d_model": draw.choice([8, 12, 20]),
-        "num_heads": draw.choice([1, 2, 3]),
-        "d_kv": draw.choice([3, 4, 8]),
-        "d_ff": draw.choice([7, 32]),
-        "num_layers": draw.choice([1, 2, 3]),
-        "num_decoder_layers": draw.choice([1, 2, 3]),
-        "relative_attention_num_buckets": draw.choice([4, 8, 32]),
-        "relative_attention_max_distance": draw.choice([10, 20, 128]),
-        "layer_norm_epsilon": draw.choice([1e-6, 1e-3]),
-        "feed_forward_proj": draw.choice(["relu", "gated-gelu", "gated-silu"]),
-        "decoder_start_token_id": 0,
-        "n_positions": 32,
-        "tie_word_embeddings": draw.random() < 0.5,
-    }
+def qwen3(draw: random.Random) -> dict[str, Any]:
+    sliding = {"use_sliding_window": True, "sliding_window": draw.choice([1, 3, 8]), "max_window_layers": draw.choice([0, 1])}
+    return {**modern(draw), **(sliding if draw.random() < 0.3 else {})}
 
 
 CLASSES = {
@@ -243,6 +208,12 @@ CLASSES = {
     transformers.LlamaForSequenceClassification: (transformers.LlamaConfig, llama),
     transformers.LlamaForTokenClassification: (transformers.LlamaConfig, llama),
     transformers.MistralForCausalLM: (transformers.MistralConfig, mistral),
+    transformers.Qwen3ForTokenClassification: (transformers.Qwen3Config, qwen3),
+    transformers.GPTNeoForTokenClassification: (transformers.GPTNeoConfig, gpt_neo),
+    transformers.MptForSequenceClassification: (transformers.MptConfig, mpt),
+    transformers.MptForTokenClassification: (transformers.MptConfig, mpt),
+    transformers.MistralForSequenceClassification: (transformers.MistralConfig, mistral),
+    transformers.MistralForTokenClassification: (transformers.MistralConfig, mistral),
 }
 MAIN = (
     transformers.BertForMaskedLM,
@@ -259,8 +230,13 @@ MAIN = (
     transformers.LlamaForCausalLM,
     transformers.MistralForCausalLM,
 )
-# The classes that matter most in all shapes, the others in a few.
-CASES = [pytest.param(cls, i, id=f"{cls.__name__}-{i}") for cls in CLASSES for i in range(NUM_SHAPES if cls in MAIN else 3)]
+FEW = 2
+# All classes in all shapes; of those that matter less, most are for when there is time.
+CASES = [
+    pytest.param(cls, i, id=f"{cls.__name__}-{i}", marks=[pytest.mark.slow] if i >= FEW and cls not in MAIN else [])
+    for cls in CLASSES
+    for i in range(NUM_SHAPES)
+]
 
 
 @pytest.mark.parametrize("cls, number", CASES)

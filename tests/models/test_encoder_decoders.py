@@ -81,7 +81,7 @@ def test_what_is_written_next_is_what_transformers_writes(cls: Any, number: int,
     assert all(torch.equal(tensor, net.state_dict()[name]) for name, tensor in read.state_dict().items())
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", [*range(3), *(pytest.param(number, marks=pytest.mark.slow) for number in range(3, 10))])
 @pytest.mark.parametrize("cls", [cls for cls in CLASSES if cls not in WRITERS], ids=lambda cls: cls.__name__)
 def test_a_text_that_both_halves_read_is_judged_as_there(cls: Any, number: int, tmp_path: Path) -> None:
     draw = random.Random(f"{cls.__name__} {number}")
