@@ -9,7 +9,7 @@ from diptych.text.personal.dates import find_dates
 from diptych.text.personal.named import find_named, find_plates
 from diptych.text.personal.names import find_names, find_places
 from diptych.text.personal.numbers import NOT_PERSONAL, NUMBERS
-from diptych.text.personal.online import find_emails, find_ipv4, find_ipv6, find_keys, find_passwords, find_url_secrets
+from diptych.text.personal.online import find_emails, find_ipv4, find_ipv6, find_keys, find_passwords, find_url_secrets, plain_signs
 from diptych.text.personal.phones import PHONES
 from diptych.text.personal.rules import Rules
 from diptych.text.personal.search import folded, numbers
@@ -100,19 +100,20 @@ def known_kinds(kinds: Collection[str] | None) -> frozenset[str]:
 
 def _all(text: str, wanted: frozenset[str]) -> Iterator[Personal]:
     if wanted & {kind for kind, by in KINDS.items() if by == "numbers"}:
-        for start, stop, longest in numbers(text):
+        for stretch in numbers(text):
             for recognizer in _RECOGNIZERS:
-                if longest >= recognizer.fewest:
-                    yield from recognizer(text, start, stop)
+                if stretch.longest >= recognizer.fewest:
+                    yield from recognizer(text, stretch)
+    plain = plain_signs(text)
     if "ip_address" in wanted:
-        yield from find_ipv4(text)
+        yield from find_ipv4(text, plain)
         yield from find_ipv6(text)
     if "email" in wanted:
         yield from find_emails(text)
     if "url_secret" in wanted:
         yield from find_url_secrets(text)
     if "key" in wanted:
-        yield from find_keys(text)
+        yield from find_keys(text, plain)
     if wanted & {"birthday", "date"}:
         yield from find_dates(text)
     if "name" in wanted:

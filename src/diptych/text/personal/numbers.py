@@ -80,6 +80,7 @@ NUMBERS = [
         USUAL,
         _is_ssn,
         named="ssn",
+        worth=lambda stretch: stretch.is_grouped,
     ),
     Recognizer(
         "ssn",
@@ -93,7 +94,15 @@ NUMBERS = [
 """What is looked for around stretches of digits."""
 
 NOT_PERSONAL = [
-    Recognizer("isbn", re.compile(EDGE + r"97[89](?:[ -]?[0-9]){10}" + END), NAMED, is_isbn, 9, is_kept=True),
+    Recognizer(
+        "isbn",
+        re.compile(EDGE + r"97[89](?:[ -]?[0-9]){10}" + END),
+        NAMED,
+        is_isbn,
+        9,
+        is_kept=True,
+        worth=lambda stretch: "97" in stretch.digits,
+    ),
     Recognizer(
         "isbn",
         re.compile(r"(?i:isbn(?:-1[03])?[:： ]{0,2})(?P<it>[0-9](?:[ -]?[0-9]){8}[ -]?[0-9Xx])" + END),
@@ -101,18 +110,21 @@ NOT_PERSONAL = [
         is_isbn,
         10,
         is_kept=True,
+        worth=lambda stretch: "isbn" in stretch.piece.lower(),
     ),
     Recognizer(
         "uuid",
         re.compile(EDGE + r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}" + END),
         VALIDATED,
         is_kept=True,
+        worth=lambda stretch: stretch.piece.count("-") > 3,
     ),
     Recognizer(
         "time",
         re.compile(EDGE + r"(?:19|20)[0-9]{2}([-/.]?)[01][0-9]\1[0-3][0-9][ T]?[0-2][0-9](:?)[0-5][0-9]\2[0-5][0-9]"),
         USUAL,
         is_kept=True,
+        worth=lambda stretch: "19" in stretch.digits or "20" in stretch.digits,
     ),
 ]
 """What validates as something else; nothing less certain inside it counts."""

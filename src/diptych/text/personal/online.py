@@ -23,9 +23,13 @@ _PARAMETER = re.compile(
 )
 _KEY_BEGINNINGS = """
 AKIA ASIA AGPA AIDA AROA ANPA LTAI AKID AIza ya29. ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- xoxa- xoxb- xoxe- xoxp- xoxr-
-xoxs- sk_live_ sk_test_ rk_live_ rk_test_ sk- hf_ npm_ pypi- SG. dop_v1_ shpat_ shpss_ shpca_ shppa_ AGE-SECRET-KEY- eyJ
+xoxs- sk_live_ sk_test_ rk_live_ rk_test_ sk- hf_ npm_ pypi- SG. dop_v1_ shpat_ shpss_ shpca_ shppa_ AGE-SECRET-KEY-
 """
-_KEY_SIGNS = tuple(_KEY_BEGINNINGS.split())
+_KEY_START = re.compile("|".join(map(re.escape, _KEY_BEGINNINGS.split())))
+_KEY_RUN = b"k" * 15
+"""All keys but web tokens hold so many letters, digits, underscores and hyphens in a row, and words hardly ever do."""
+_AS_KEY = bytes(ord("k") if chr(sign).isalnum() or sign in b"_-" else ord(" ") for sign in range(128)) + b" " * 128
+_AS_NUMBER = bytes(ord("0") if chr(sign).isdigit() else sign for sign in range(128)) + b" " * 128
 _KEYS = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA)[A-Z0-9]{16}|LTAI[A-Za-z0-9]{12,20}|AKID[A-Za-z0-9]{32}|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,200}"
     r"|gh[pousr]_[A-Za-z0-9]{36,76}|github_pat_[A-Za-z0-9_]{22,90}|gl(?:pat|dt|rt)-[A-Za-z0-9_-]{20,64}|xox[abeprs]-[A-Za-z0-9-]{10,200}"
@@ -70,8 +74,14 @@ def find_ipv6(text: str) -> Iterator[Personal]:
                 yield Personal(match.start(), match.end(), "ip_address", VALIDATED)
 
 
-def find_ipv4(text: str) -> Iterator[Personal]:
-    """IPv4 addresses, but for those of no machine (0.0.0.0, 127.0.0.1, netmasks) and what reads like a version or a section."""
+def find_ipv4(text: str, plain: bytes) -> Iterator[Personal]:
+    """IPv4 addresses, but for those of no machine (0.0.0.0, 127.0.0.1, netmasks) and what reads like a version or a section.
+
+    Args:
+        plain: `text` as `plain_signs` gives it.
+    """
+    if b"0.0" not in plain.translate(_AS_NUMBER):
+        return
     for match in _IPV4.finditer(text):
         written = match.group()
         said_ = said(text, match.start())
@@ -95,16 +105,41 @@ def find_url_secrets(text: str) -> Iterator[Personal]:
                     yield Personal(*match.span("it"), "url_secret", VALIDATED)
 
 
-def find_keys(text: str) -> Iterator[Personal]:
-    """Keys by their known beginnings, private keys in blocks, and what is assigned to something called a key or a password."""
-    for sign in _KEY_SIGNS:
-        for start, _stop in around(text, sign, 0, 0):
-            match = _KEYS.match(text, start)
-            if match and entropy(match.group()) >= _FEWEST_BITS:
-                yield Personal(match.start(), match.end(), "key", VALIDATED)
+def find_keys(text: str, plain: bytes) -> Iterator[Personal]:
+    """Keys by their known beginnings, private keys in blocks, and what is assigned to something called a key or a password.
+
+    Args:
+        plain: `text` as `plain_signs` gives it.
+    """
+    for start in _key_starts(text, plain.translate(_AS_KEY)):
+        match = _KEYS.match(text, start)
+        if match and entropy(match.group()) >= _FEWEST_BITS:
+            yield Personal(match.start(), match.end(), "key", VALIDATED)
     if "PRIVATE KEY" in text:
         for match in _BLOCK.finditer(text):
             yield Personal(match.start(), match.end(), "key", VALIDATED)
+
+
+def _key_starts(text: str, signs: bytes) -> Iterator[int]:
+    """Where a key may begin: at a known beginning in or right before a long run of its signs, and at web tokens."""
+    place = signs.find(_KEY_RUN)
+    while place >= 0:
+        stop = signs.find(b" ", place)
+        stop = len(signs) if stop < 0 else stop
+        first = signs.rfind(b" ", 0, place) + 1
+        # "SG." and "ya29." end in a dot, which no run holds.
+        for match in _KEY_START.finditer(text, max(0, first - 5), stop):
+            yield match.start()
+        place = signs.find(_KEY_RUN, stop)
+    place = text.find("eyJ")
+    while place >= 0:
+        yield place
+        place = text.find("eyJ", place + 3)
+
+
+def plain_signs(text: str) -> bytes:
+    """`text`, a byte a character, with whatever is not ASCII as "?": in this form it is looked through at the speed of memory."""
+    return text.encode("ascii", "replace")
 
 
 def find_passwords(text: str, lowered: str) -> Iterator[Personal]:

@@ -35,6 +35,7 @@ PHONES = [
         LIKELY,
         lambda number: len(number.removeprefix("00").removeprefix("86")) == 11,
         named="phone",
+        worth=lambda stretch: stretch.is_grouped,
     ),
     Recognizer(
         "phone",
@@ -50,9 +51,15 @@ PHONES = [
         ),
         USUAL,
         named="phone",
+        worth=lambda stretch: stretch.is_grouped,
     ),
     Recognizer(
-        "phone", re.compile(r"(?<![0-9A-Za-z+])\+[1-9](?:[ .()-]{0,2}[0-9]){7,14}" + _EXTENSION + END), USUAL, _has_a_country, named="phone"
+        "phone",
+        re.compile(r"(?<![0-9A-Za-z+])\+[1-9](?:[ .()-]{0,2}[0-9]){7,14}" + _EXTENSION + END),
+        USUAL,
+        _has_a_country,
+        named="phone",
+        worth=lambda stretch: "+" in stretch.piece,
     ),
     Recognizer(
         "phone",
@@ -60,6 +67,7 @@ PHONES = [
         LIKELY,
         _is_number_of_a_place,
         named="phone",
+        worth=lambda stretch: "(" in stretch.piece,
     ),
     # Groups of digits that begin with a zero, as most countries write a number at home.
     Recognizer(
@@ -68,6 +76,7 @@ PHONES = [
         LIKELY,
         lambda number: 9 <= len(number) <= 11 and _is_number_of_a_place(number),
         named="phone",
+        worth=lambda stretch: stretch.is_grouped,
     ),
     Recognizer(
         "phone", re.compile(EDGE + r"[0-9]{2}(?:[- ][0-9]{2}){3,4}" + _WHOLE), LIKELY, _is_number_of_a_place, named="phone", needs_name=True

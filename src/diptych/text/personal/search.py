@@ -6,8 +6,9 @@ Each takes a bounded number of steps from each place, so a text is read in time 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from diptych.text.personal.spans import LIKELY, NAMED, VALIDATED, Personal
 
@@ -41,16 +42,41 @@ _SAYING = {
 _WORDS = {word.replace("|", " "): kind for kind, words in _SAYING.items() for word in words.split()}
 _WHOLE_WORD = 4
 """An English word so short, or shorter, must end where it ends: an ip is no ipad."""
-_SIGN = re.compile(
-    "(?<![a-z0-9])(?:"
-    + "|".join(
-        re.escape(word) + "(?![a-z])" * (len(word) <= _WHOLE_WORD) for word in sorted(_WORDS, key=len, reverse=True) if word.isascii()
-    )
-    + ")|(?:"
-    + "|".join(word for word in _WORDS if not word.isascii())
-    + ")"
-)
+
+
+def _by_beginning(words: Iterable[str]) -> str:
+    """Any of some words, the longest that fits, as an expression that asks for the first character once and not once a word."""
+    groups: dict[str, list[str]] = {}
+    for word in sorted(words, key=len, reverse=True):
+        ending = "(?![a-z])" if word.isascii() and len(word) <= _WHOLE_WORD else ""
+        groups.setdefault(word[0], []).append(re.escape(word[1:]) + ending)
+    first = "".join(map(re.escape, groups))
+    return f"(?=[{first}])(?:" + "|".join(f"{re.escape(sign)}(?:{'|'.join(rest)})" for sign, rest in groups.items()) + ")"
+
+
+_ENGLISH = _by_beginning(word for word in _WORDS if word.isascii())
+_CHINESE = _by_beginning(word for word in _WORDS if not word.isascii())
+_SIGN = re.compile(f"(?<![a-z0-9]){_ENGLISH}|{_CHINESE}")
 _CLAUSE = "\n。；;！!？"
+
+
+class Stretch(NamedTuple):
+    """Where digits stand close together, and what is cheap to know of it: most recognizers need not look."""
+
+    start: int
+    stop: int
+    longest: int
+    """How long the longest run of digits is, with what stands between them."""
+    piece: str
+    digits: str
+    """From the first run's first digit to the last run's last."""
+    says: frozenset[str]
+    """All that any word in it or before it says a number is; see `said`."""
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether anything stands between its digits."""
+        return not self.digits.isdigit()
 
 
 @dataclass(frozen=True)
@@ -62,6 +88,7 @@ class Recognizer:
         check: of the matched part, compact: spaces, hyphens and the like taken out, upper case.
         fewest: how long a run of digits, with what stands between them, is at least.
         named: the class of words (`said`) that make it certain where nothing checks it; with `needs_name` it is nothing without them.
+        worth: whether a stretch can hold it at all, a question that is cheaper than the expression; never False where it does.
     """
 
     kind: str
@@ -72,13 +99,18 @@ class Recognizer:
     named: str | None = None
     needs_name: bool = False
     is_kept: bool = False
+    worth: Callable[[Stretch], bool] | None = None
 
-    def __call__(self, text: str, start: int, stop: int) -> Iterator[Personal]:
-        for match in self.pattern.finditer(text, start, stop):
+    def __call__(self, text: str, stretch: Stretch) -> Iterator[Personal]:
+        if (self.needs_name and self.named not in stretch.says) or (self.worth is not None and not self.worth(stretch)):
+            return
+        for match in self.pattern.finditer(text, stretch.start, stretch.stop):
             group = "it" if "it" in match.re.groupindex else 0
             if self.check is not None and not self.check(compact(match[group])):
                 continue
-            certainty = self.certainty if self.named is None else self._certainty(said(text, match.start()))
+            certainty = self.certainty
+            if self.named is not None:
+                certainty = self._certainty(said(text, match.start()) if stretch.says else None)
             if certainty:
                 yield Personal(*match.span(group), self.kind, certainty, self.is_kept)
 
@@ -98,8 +130,8 @@ class Finder:
     find: Callable[[str, int, int], Iterator[Personal]]
     fewest: int = 7
 
-    def __call__(self, text: str, start: int, stop: int) -> Iterator[Personal]:
-        return self.find(text, start, stop)
+    def __call__(self, text: str, stretch: Stretch) -> Iterator[Personal]:
+        return self.find(text, stretch.start, stretch.stop)
 
 
 def folded(text: str) -> str:
@@ -112,18 +144,24 @@ def compact(text: str) -> str:
     return text if text.isdigit() else "".join(filter(str.isalnum, text)).upper()
 
 
-def numbers(text: str) -> Iterator[tuple[int, int, int]]:
-    """The stretches around at least seven digits that stand close together, those that meet made one, and how long their run is."""
+def numbers(text: str) -> Iterator[Stretch]:
+    """The stretches around at least seven digits that stand close together, those that meet made one."""
     first = last = longest = -1
     for match in _FEW_DIGITS.finditer(text):
         start, stop = match.span()
-        if start - _BEFORE > last:
+        if start - _BEFORE > last + _AFTER or last < 0:
             if last >= 0:
-                yield max(0, first), min(last, len(text)), longest
-            first, longest = start - _BEFORE, 0
-        last, longest = stop + _AFTER, max(longest, stop - start)
+                yield _stretch(text, first, last, longest)
+            first, longest = start, 0
+        last, longest = stop, max(longest, stop - start)
     if last >= 0:
-        yield max(0, first), min(last, len(text)), longest
+        yield _stretch(text, first, last, longest)
+
+
+def _stretch(text: str, first: int, last: int, longest: int) -> Stretch:
+    start, stop = max(0, first - _BEFORE), min(last + _AFTER, len(text))
+    words = _SIGN.findall(text[max(0, start - _LOOK_BACK) : stop].lower())
+    return Stretch(start, stop, longest, text[start:stop], text[first:last], frozenset(_WORDS[word] for word in words))
 
 
 def around(text: str, sign: str, before: int, after: int) -> Iterator[Span]:
