@@ -36,6 +36,7 @@ _HOMES = {
     "rescore": "rescoring",
     "convert": "formats.pickles",
     "find_personal": "scrubbing",
+    "find_in_training": "finding",
     "scrub": "scrubbing",
     "Model": "model",
     "Corpus": "text.corpus",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from diptych.errors import DiptychError
     from diptych.estimators import ChatModel, Embedder, QuestionAnswerer, Summarizer, Tagger, TextClassifier, Translator
     from diptych.evaluation.intervals import Score, Scores
+    from diptych.finding import find_in_training
     from diptych.formats.pickles import convert
     from diptych.generalizing import generalize
     from diptych.hub import pull

@@ -233,6 +233,10 @@ class RunSettings(Settings):
     log_steps: int = Field(default=10, ge=1)
     cache: str | None = None
     """Where token shards are kept; None is Diptych's cache folder."""
+    fingerprints: bool = True
+    """Keep in the model folder by what its documents are recognized again (`diptych corpus find`): nobody can read them there, and
+    anybody who has the folder can ask whether a text was among them. Under a regime that keeps examples to those whose they are
+    (federated, private), none are kept."""
     snapshot_words: list[int] = []
     """Keep the model as it is after so many words of text, in `diptych/snapshots/`, each a folder that opens as any other."""
 

@@ -318,6 +318,17 @@ CATALOGUE: dict[str, Message] = {
         mark("{folder} does not tag people or places: its labels are {labels}."),
         mark("Name the folder of a tagger with a label such as PER, PERSON or LOC."),
     ),
+    "E196": Message(
+        mark("{path} keeps no fingerprints of what the model learnt from."),
+        mark(
+            "Ask the folder that the training wrote. There are none where run.fingerprints is false, under a regime that keeps "
+            "examples to those whose they are, and in folders of other programs."
+        ),
+    ),
+    "E197": Message(
+        mark("{path} holds no fingerprints: it is damaged, or something else."),
+        mark("Copy it once more from where the model was trained."),
+    ),
     # E2xx: tokenizers and packing
     "E201": Message(
         mark("There is no text to learn a tokenizer from."),
@@ -719,6 +730,30 @@ CATALOGUE: dict[str, Message] = {
     "E583": Message(
         mark("The examples do not stand in several files, so that they cannot be divided by file."),
         mark("Name the files in task.data, a list of them, or divide by group, labels or chance."),
+    ),
+    "E584": Message(
+        mark("Machines that train together start from copies of one model that has a head for {task}, and this recipe names none."),
+        mark("Set model.base to it; fine-tuning any model for a step on a few public examples makes one."),
+    ),
+    "E585": Message(
+        mark("What is to be summed is no number, or larger than {most}."),
+        mark("Lower the learning rate of this member, or leave it out of the round."),
+    ),
+    "E586": Message(
+        mark("{threshold} of {members} members cannot be the fewest that mend a sum."),
+        mark("Choose more than half of them, and not more than there are."),
+    ),
+    "E587": Message(
+        mark("The share that {member} sealed was changed on its way."),
+        mark("Leave {member} out of this round, and see who carries the messages."),
+    ),
+    "E588": Message(
+        mark("The server asked {member} for both secrets of somebody, or twice: with both it would know what that member sent."),
+        mark("Nothing was said. End the round, and do not trust this server."),
+    ),
+    "E589": Message(
+        mark("{left} members are left, and {threshold} are needed to mend the sum."),
+        mark("Repeat the round, with a lower threshold if so many drop out each time."),
     ),
     # E6xx: generating and predicting
     "E601": Message(

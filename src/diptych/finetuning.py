@@ -43,6 +43,7 @@ from diptych.running import (
 from diptych.tasks import task_class
 from diptych.tasks.tables import digest, drop_duplicates, split_rows
 from diptych.text.files import find_sources
+from diptych.text.fingerprints import Fingerprints
 from diptych.text.tokenizer import Tokenizer, usual_kind
 from diptych.training.federation import Client, federate
 from diptych.training.federation.dividing import divide
@@ -331,7 +332,7 @@ def _keep(
         "columns": parts.found,
         "scores": {name: each.to_json() for name, each in scores.items()},
     }
-    write_run(workspace, model, ledger, facts)
+    write_run(workspace, model, ledger, facts, recipe, Fingerprints.of(text for row in parts.train for text in row.texts))
     cost = cost_facts(outcome, model.net, recipe)
     rows = [TableRow(s.name, s.scores, s.seconds, s.size_bytes, s.milliseconds) for s in comparison.systems] if comparison else []
     data = ReportData(

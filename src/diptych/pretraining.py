@@ -288,7 +288,7 @@ def _keep(
         "scores": scores.to_json(),
         "further": {name: each.to_json() for name, each in further.items()},
     }
-    write_run(workspace, model, ledger, facts)
+    write_run(workspace, model, ledger, facts, recipe, tokens.train.documents)
     samples, guesses = show_off(model, tokens)
     cost = cost_facts(outcome, model.net, recipe)
     data = ReportData(

@@ -24,6 +24,7 @@ from diptych.recipe import Recipe
 from diptych.surgery.depth import keep_layers
 from diptych.surgery.low_rank import detach
 from diptych.tasks import PRETRAINING, task_class
+from diptych.text.fingerprints import Fingerprints
 from diptych.text.gguf_vocabulary import read_vocabulary
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import language_of
@@ -290,8 +291,12 @@ def command_of(recipe: Recipe, verb: str, source: Any) -> str:
     )
 
 
-def write_run(workspace: Workspace, model: Model, ledger: Ledger, facts: dict[str, Any]) -> None:
-    """Make the workspace a model: ledger, provenance, weights."""
+def write_run(
+    workspace: Workspace, model: Model, ledger: Ledger, facts: dict[str, Any], recipe: Recipe, documents: Fingerprints | None
+) -> None:
+    """Make the workspace a model: ledger, provenance, weights, and by what its documents are recognized where that may be kept."""
+    if documents is not None and recipe.run.fingerprints and not any(settings_of(each).hides_examples for each in recipe.train.regime):
+        documents.save(workspace.inner)
     workspace.write_ledger(ledger)
     workspace.write_provenance(facts)
     workspace.finish(model.write)

@@ -106,8 +106,9 @@ def all_tokens(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, task: Any, 
     general = make_tokens(replayed(recipe), open_corpus(replayed(recipe)), tokenizer, task, Ledger())
     if not general.train.num_documents:
         raise TrainingError("E544", path=recipe.task.replay)
-    own = tokens.train.num_tokens
+    own, documents = tokens.train.num_tokens, tokens.train.documents
     tokens.train = mixed(tokens.train, general.train, recipe.task.replay_share, recipe.train.seed)
+    tokens.train.documents = documents
     tokens.general = general.held_out
     ledger.add("replay", mark("tokens of general text that are replayed"), tokens.train.num_tokens - own, total=tokens.train.num_tokens)
     return tokens

@@ -200,6 +200,30 @@ def personal(
     print(_("{count:,} found").format(count=len(found)))
 
 
+def find(
+    text: Annotated[str, typer.Argument(help="A text, or - for standard input; with --file the name of a file.")],
+    model: Annotated[str, typer.Option(help="The model's folder.")],
+    file: Annotated[bool, typer.Option("--file", help="Ask about the documents of a file, each by itself.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Whether a document was in what a model learnt from."""
+    import sys
+
+    from diptych.finding import find_in_training
+    from diptych.text.corpus import Corpus
+
+    if file:
+        documents = [(document.where, document.text) for document in Corpus([Path(text)])]
+    else:
+        documents = [("", sys.stdin.read() if text == "-" else text)]
+    found = find_in_training(model, [each for _where, each in documents])
+    if as_json:
+        print(json.dumps([{"where": where, **each.to_json()} for (where, _text), each in zip(documents, found, strict=True)]))
+        return
+    for (where, _text), each in zip(documents, found, strict=True):
+        print(f"{where}: {each}" if where else each)
+
+
 def add_to(app: typer.Typer) -> None:
     """Hang these commands in."""
     corpus = typer.Typer(help="Look at text, tidy it, check it.", no_args_is_help=True)
@@ -207,6 +231,7 @@ def add_to(app: typer.Typer) -> None:
     corpus.command()(clean)
     corpus.command()(check)
     corpus.command()(personal)
+    corpus.command()(find)
     app.add_typer(corpus, name="corpus")
     tokenizer = typer.Typer(help="Learn a tokenizer, or see what one does.", no_args_is_help=True)
     tokenizer.command()(train)

@@ -20,10 +20,11 @@ import numpy as np
 from diptych.errors import DataError, of_system
 from diptych.ledger import Ledger
 from diptych.text.corpus import Document
+from diptych.text.fingerprints import Fingerprints, Notes
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.word_pieces import WordFinder
 
-FORMAT = 1
+FORMAT = 2
 BATCH_CHARS = 400_000
 """Characters that are cut into tokens at once: enough for every thread, and few enough that what was cut is still in the cache when it is
 taken over (a tenth faster than two million)."""
@@ -37,13 +38,20 @@ class TokenShards:
         borders: int64 [documents + 1], where each document begins; a document owns the separator before it.
         text_bytes: int64 [documents], the UTF-8 bytes of each text, which bits per byte are counted by.
         continues: bool, whether a token goes on with the word of the one before; None where words were not asked for.
+        documents: by which a document is recognized again; None where the tokens were not read from a disk.
     """
 
     def __init__(
-        self, tokens: np.ndarray, borders: np.ndarray, text_bytes: np.ndarray, fingerprint: str = "", continues: np.ndarray | None = None
+        self,
+        tokens: np.ndarray,
+        borders: np.ndarray,
+        text_bytes: np.ndarray,
+        fingerprint: str = "",
+        continues: np.ndarray | None = None,
+        documents: Fingerprints | None = None,
     ) -> None:
         self.tokens, self.borders, self.text_bytes, self.fingerprint = tokens, borders, text_bytes, fingerprint
-        self.continues = continues
+        self.continues, self.documents = continues, documents
 
     @classmethod
     def open(cls, folder: Path) -> "TokenShards":
@@ -66,7 +74,8 @@ class TokenShards:
             continues = None
             if "word_bytes" in meta:
                 continues = np.empty(0, bool) if empty else np.memmap(folder / "words.bin", dtype=bool, mode="r")
-            return cls(tokens, np.load(folder / "borders.npy"), np.load(folder / "text_bytes.npy"), meta["fingerprint"], continues)
+            borders, text_bytes = np.load(folder / "borders.npy"), np.load(folder / "text_bytes.npy")
+            return cls(tokens, borders, text_bytes, meta["fingerprint"], continues, Fingerprints.load(folder))
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError("E211", path=folder) from None
 
@@ -111,10 +120,11 @@ def write_shards(
     borders, text_bytes = array("q", [0]), array("q")
     digest = hashlib.blake2b(digest_size=16)
     finder = WordFinder() if words else None
+    notes = Notes()
     try:
         with (part / "tokens.bin").open("wb") as file, (part / "words.bin").open("wb") as word_file:
             written = 0
-            for ids, size, continues in _encoded(documents, tokenizer, finder):
+            for ids, size, continues in _encoded(notes.taking(documents), tokenizer, finder):
                 row = (ids if separator is None else np.concatenate(([separator], ids))).astype(dtype)
                 if not len(row):
                     ledger.add("tokens", "documents without a token, dropped")
@@ -136,6 +146,7 @@ def write_shards(
             finder.check()
         np.save(part / "borders.npy", np.frombuffer(borders, dtype=np.int64))
         np.save(part / "text_bytes.npy", np.frombuffer(text_bytes, dtype=np.int64) if len(text_bytes) else np.empty(0, np.int64))
+        notes.finish().save(part)
         digest.update(np.frombuffer(borders, dtype=np.int64).tobytes())
         meta = {
             "format": FORMAT,

@@ -5,7 +5,7 @@ alone are exchanged. It is the outermost regime, since a client's steps are thos
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class FederatedSettings(RegimeSettings):
     """`train: {epochs: 3, regime: [lora, {name: federated, clients: 10, by: labels, rounds: 12}]}`"""
 
     name: Literal["federated"] = "federated"  # type: ignore[assignment]
+    hides_examples: ClassVar[bool] = True
     by: Literal["chance", "labels", "group", "file"] = "chance"
     """Whose examples are whose: dealt by chance, by chance with labels unevenly spread, by the column `task.group` (a hospital, a person)
     or by the file that they stand in."""

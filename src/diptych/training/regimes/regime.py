@@ -125,6 +125,8 @@ class RegimeSettings(Settings):
     name: str
     usual_lr: ClassVar[float | None] = None
     """The peak learning rate that suits this regime, where it asks for another than plain training."""
+    hides_examples: ClassVar[bool] = False
+    """Whether it promises that nobody learns whose examples were trained on, so that a model must not keep a list of them."""
 
 
 class Wrapper:
