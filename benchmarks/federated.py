@@ -66,7 +66,8 @@ def main() -> None:
 def _parts(options: argparse.Namespace, seed: int) -> Parts:
     parts = read_parts(_recipe(options, seed, []), options.table, Ledger())
     if options.rows:
-        parts.train, parts.dev, parts.test = (part[: int(options.rows * share)] for part, share in zip(_all(parts), (0.7, 0.1, 0.2)))
+        wanted = [int(options.rows * share) for share in (0.7, 0.1, 0.2)]
+        parts.train, parts.dev, parts.test = (part[:: max(1, len(part) // count)] for part, count in zip(_all(parts), wanted))
     return parts
 
 
