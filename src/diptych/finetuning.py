@@ -141,8 +141,10 @@ def finetune_parts(
     journal = [Journal(workspace.journal)] if workspace and ranks.is_first else []
     tell = Several([show, *journal] if ranks.is_first else [])
     try:
-        text = _("read as {found}; {train:,} rows to train, {dev:,} to stop by, {test:,} to test")
         found = ", ".join(f"{name} = {value}" for name, value in parts.found.items() if value is not None)
+        text = _("{train:,} rows to train, {dev:,} to stop by, {test:,} to test")
+        if found:
+            text = _("read as {found}; {train:,} rows to train, {dev:,} to stop by, {test:,} to test")
         counts = {"train": len(parts.train), "dev": len(parts.dev), "test": len(parts.test)}
         tell.tell({"kind": "stage", "text": text.format(found=found, **counts)})
         return _train(recipe, task, parts, start, workspace, ledger, tell, resume=begun.resume, with_baselines=with_baselines)

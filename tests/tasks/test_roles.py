@@ -1,6 +1,7 @@
 """Semantic roles from columns and JSON to arguments in the original text."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.api import evaluate, finetune, guess_task, load
+from diptych.api import evaluate, finetune, guess_task, load, run
 from diptych.errors import DataError
 from diptych.evaluation.judges import judge_of
 from diptych.evaluation.judges.roles import arguments
@@ -298,6 +299,34 @@ def test_roles_at_head_words_are_learnt_found_and_judged(tmp_path: Path) -> None
     assert [role.key for role in framed.frames[0].roles] == [(0, 3, "A0"), (3, 6, "AM-TMP"), (8, 9, "A1")]
     scores = evaluate(done, None, str(tmp_path / "train.conllu"))
     assert scores["role F1"].value > 0.9 and scores["role F1"].has_interval
+
+
+def test_a_model_that_learnt_nothing_says_so(tmp_path: Path) -> None:
+    text = (HEADS.strip() + "\n\n").replace("昨天", "昨{}天")
+    (tmp_path / "train.conllu").write_text("".join(text.replace("{}", str(number)) for number in range(30)), encoding="utf-8")
+    sizes = {"hidden_size": 16, "num_layers": 1, "head_size": 8, "context_length": 48}
+    recipe = {
+        "model": {"preset": "bert-tiny", "sizes": sizes, "tokenizer": {"kind": "characters", "vocab_size": 200}},
+        "task": {"name": "roles", "data": str(tmp_path / "train.conllu"), "duplicates": "keep"},
+        "train": {"steps": 1, "lr": 1e-9, "seed": 0},
+        "run": {"precision": "float32", "out": str(tmp_path / "out")},
+    }
+    listener = Told()
+    caveats = run(recipe, listener=listener).caveats
+    assert any("Nothing that it marks is right" in caveat for caveat in caveats)
+    assert any(re.match(r"\d+ rows to train, \d+ to stop by", each) for each in listener.texts)
+
+
+class Told:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def tell(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "stage":
+            self.texts.append(event["text"])
+
+    def close(self) -> None:
+        return
 
 
 def test_the_targets_of_a_batch_are_tags_of_the_set(rows: list[RoleRow], tokenizer: Tokenizer) -> None:

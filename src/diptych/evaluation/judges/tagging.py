@@ -44,8 +44,8 @@ class TaggingJudge:
         return _("A tagger that was fine-tuned with Diptych: it marks {labels}.").format(labels=", ".join([*labels][:20]))
 
     def caveats(self, task: Any, train: Sequence[TaggedRow], comparison: Comparison | None) -> list[str]:
-        if comparison is not None and not any(comparison.main.predicted) and any(comparison.gold):
-            return [_("It marks nothing at all: it has learnt nothing. Try a higher learning rate or more epochs.")]
+        if comparison is not None and comparison.main.scores[comparison.watched].value == 0:
+            return [_("Nothing that it marks is right: it has learnt nothing. Try a third of the learning rate, or more epochs.")]
         return []
 
 
