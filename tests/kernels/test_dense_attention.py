@@ -46,6 +46,34 @@ def test_value_and_gradients_are_as_near_to_the_truth_as_torchs_kernel(name, sca
         assert (mine - truth).norm() <= max(1.5 * (other - truth).norm(), 0.01 * truth.norm())
 
 
+@pytest.mark.parametrize("length", [1, 127, 128, 191, 192, 193, 300, 512])
+def test_stripes_of_a_causal_text_are_the_whole(length):
+    *qkv, grad = inputs(length)
+
+    def torchs(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    exact = outcome(*qkv, grad, torch.float32, torchs)
+    theirs = outcome(*qkv, grad, torch.bfloat16, torchs)
+    ours = outcome(*qkv, grad, torch.bfloat16, lambda q, k, v: attend(q, k, v, None, dropout=0.0, is_causal=True))
+    for mine, other, truth in zip(ours, theirs, exact, strict=True):
+        assert (mine - truth).norm() <= max(1.5 * (other - truth).norm(), 0.01 * truth.norm())
+
+
+def test_a_mask_beside_causality_is_cut_into_the_same_stripes():
+    *qkv, grad = inputs(260)
+    added = torch.linspace(-2, 2, 260 * 260).view(1, 1, 260, 260)
+    future = torch.full((260, 260), float("-inf")).triu(1)
+
+    def torchs(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=added + future)
+
+    exact = outcome(*qkv, grad, torch.float32, torchs)
+    ours = outcome(*qkv, grad, torch.bfloat16, lambda q, k, v: attend(q, k, v, added, dropout=0.0, is_causal=True))
+    for mine, truth in zip(ours, exact, strict=True):
+        assert (mine - truth).norm() <= 0.02 * truth.norm()
+
+
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_what_learns_nothing_gets_the_same_value(is_causal, monkeypatch):
     *qkv, _grad = inputs(FEWEST)

@@ -13,16 +13,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 512
-"""Places whose logits are there at once."""
+"""Places whose logits are there at once, at least."""
+CHUNK_LOGITS = 1 << 23
+"""Logits that are there at once, at least: each chunk adds a matrix of the weight's size to its gradient, which small ones do too often."""
 # Shapes: M places, m places of a chunk, D features, V vocabulary.
 
 
-def cross_entropy(features_MD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, gold_M: Tensor, chunk: int = CHUNK) -> Tensor:
+def cross_entropy(features_MD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, gold_M: Tensor, chunk: int | None = None) -> Tensor:
     """-log softmax(features weightᵀ + bias)[gold] in nats, one per place: [M].
 
     Differentiable by features, weight and bias.
+
+    Args:
+        chunk: places at a time; None for as many as suit the vocabulary.
     """
+    chunk = chunk or chunk_of(len(weight_VD))
     return _ChunkedCrossEntropy.apply(features_MD, weight_VD, bias_V, gold_M, chunk)  # type: ignore[no-any-return]
+
+
+def chunk_of(vocab_size: int) -> int:
+    """How many places are taken at a time."""
+    return max(CHUNK, CHUNK_LOGITS // vocab_size)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -32,17 +43,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         features, weight = features_MD.to(dtype), weight_VD.to(dtype)
         bias = None if bias_V is None else bias_V.to(dtype)
         nats_M, grads = _with_gradients(features, weight, bias, gold_M, chunk, None, ctx.needs_input_grad[:3])
-        ctx.save_for_backward(features, weight, bias, gold_M, *grads)
-        ctx.chunk, ctx.dtypes = chunk, (features_MD.dtype, weight_VD.dtype, None if bias_V is None else bias_V.dtype)
+        ctx.save_for_backward(features, weight, bias, gold_M)
+        ctx.made, ctx.chunk, ctx.dtypes = grads, chunk, (features_MD.dtype, weight_VD.dtype, None if bias_V is None else bias_V.dtype)
         return nats_M
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad_M,) = grads
-        features, weight, bias, gold_M, *made = ctx.saved_tensors
-        if len(grad_M) and bool((grad_M == grad_M[0]).all()):
-            scale = grad_M[0]
-            made = [None if grad is None else grad * scale.to(grad.dtype) for grad in made]
+        features, weight, bias, gold_M = ctx.saved_tensors
+        # Scaled where they lie, since a copy of the weight's would be the most memory of a step; so they serve one pass alone.
+        made, ctx.made = ctx.made, None
+        if made is not None and len(grad_M) and bool((grad_M == grad_M[0]).all()):
+            made = [None if grad is None else grad.mul_(grad_M[0].to(grad.dtype)) for grad in made]
         else:
             _nats, made = _with_gradients(features, weight, bias, gold_M, ctx.chunk, grad_M.float(), ctx.needs_input_grad[:3])
         return *(None if grad is None else grad.to(dtype) for grad, dtype in zip(made, ctx.dtypes, strict=True)), None, None
@@ -57,7 +69,7 @@ def _with_gradients(
     """
     nats_M = torch.empty(len(gold_M), dtype=torch.float32, device=features.device)
     by_features = torch.empty_like(features) if wanted[0] else None
-    by_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wanted[1] else None
+    by_weight = None
     by_bias = torch.zeros(len(weight), dtype=torch.float32, device=weight.device) if wanted[2] and bias is not None else None
     for start in range(0, len(gold_M), chunk):
         part = slice(start, start + chunk)
@@ -73,7 +85,8 @@ def _with_gradients(
             logs_mV = logits_mV.float().log_softmax(-1)
             nats_M[part] = -logs_mV.gather(-1, gold_m1)[:, 0]
             by_logits_mV = logs_mV.exp_()
-        by_logits_mV.scatter_add_(-1, gold_m1, by_logits_mV.new_full(gold_m1.shape, -1.0))
+        # By index: `scatter_add_` takes all of a bfloat16 matrix to float32 and back, a tenth of a product for a number a row.
+        by_logits_mV[torch.arange(len(gold_m1), device=gold_m1.device), gold_m1[:, 0]] -= 1.0
         if scale_M is not None:
             by_logits_mV *= scale_M[part, None].to(by_logits_mV.dtype)
         if by_bias is not None:
@@ -81,10 +94,16 @@ def _with_gradients(
         by_logits_mV = by_logits_mV.to(features.dtype)
         if by_features is not None:
             torch.mm(by_logits_mV, weight, out=by_features[part])
-        if by_weight is not None and features.dtype == torch.float32:
+        if not wanted[1]:
+            continue
+        if by_weight is None:
+            by_weight = (by_logits_mV.T @ features[part]).float()
+        elif features.dtype == torch.float32:
             by_weight.addmm_(by_logits_mV.T, features[part])
-        elif by_weight is not None:
+        else:
             by_weight += by_logits_mV.T @ features[part]
+    if wanted[1] and by_weight is None:
+        by_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
     return nats_M, (by_features, by_weight, by_bias)
 
 

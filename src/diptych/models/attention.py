@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.kernels.dense_attention import attend
+from diptych.kernels.linear import Linear
 from diptych.kernels.rotary import rotate
 from diptych.models.cache import Cache
 from diptych.models.config import ModelConfig
@@ -35,11 +36,11 @@ class Attention(nn.Module):
         has_bias = config.has_attention_bias if config.has_qkv_bias is None else config.has_qkv_bias
         width, kv_width = config.num_heads * config.head_size, config.num_kv_heads * config.head_size
         if is_cross:
-            self.query = nn.Linear(config.hidden_size, width, bias=has_bias)
+            self.query = Linear(config.hidden_size, width, bias=has_bias)
             self.key_value = Joined(config.hidden_size, (kv_width, kv_width), bias=has_bias)
         else:
             self.qkv = Joined(config.hidden_size, (width, kv_width, kv_width), bias=has_bias)
-        self.output = nn.Linear(width, config.hidden_size, bias=config.has_attention_bias)
+        self.output = Linear(width, config.hidden_size, bias=config.has_attention_bias)
         self.query_norm = norm(config, config.head_size) if config.has_qk_norm else None
         self.key_norm = norm(config, config.head_size) if config.has_qk_norm else None
 
@@ -67,7 +68,10 @@ class Attention(nn.Module):
     def project(self, x_ND: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
         """The queries, keys and values of each token: [N, H, K], [N, G, K], [N, G, K]."""
         H, G, K = self.num_heads, self.num_kv_heads, self.head_size
-        qk_NJK, v_NGK = self.qkv(x_ND).view(-1, H + 2 * G, K).split((H + G, G), dim=1)
+        all_NJK = self.qkv(x_ND).view(-1, H + 2 * G, K)
+        if self.query_norm is None and rotation is None:
+            return all_NJK.split((H, G, G), dim=1)
+        qk_NJK, v_NGK = all_NJK.split((H + G, G), dim=1)
         if self.query_norm is not None and self.key_norm is not None:
             q_NHK, k_NGK = qk_NJK.split((H, G), dim=1)
             qk_NJK = torch.cat((self.query_norm(q_NHK), self.key_norm(k_NGK)), dim=1)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diptych.kernels.gelu import gelu_tanh
+from diptych.kernels.linear import Linear
 from diptych.kernels.rms_norm import RMSNorm
 from diptych.models.config import ModelConfig
 from diptych.models.positions import Sinusoids
@@ -14,7 +16,7 @@ from diptych.packed import Packed
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_tanh": gelu_tanh,
     "relu": F.relu,
     "silu": F.silu,
 }
@@ -27,7 +29,7 @@ def norm(config: ModelConfig, size: int) -> nn.Module:
     return nn.LayerNorm(size, eps=config.norm_eps, bias=config.has_norm_bias)
 
 
-class Joined(nn.Linear):
+class Joined(Linear):
     """Several linear layers over the same input as one product.
 
     Attributes:
@@ -48,7 +50,7 @@ class FeedForward(nn.Module):
         self.is_gated = config.is_gated
         self.activation = ACTIVATIONS[config.activation]
         self.up = Joined(config.hidden_size, parts, bias=config.has_feed_forward_bias)
-        self.down = nn.Linear(config.feed_forward_size, config.hidden_size, bias=config.has_feed_forward_bias)
+        self.down = Linear(config.feed_forward_size, config.hidden_size, bias=config.has_feed_forward_bias)
 
     def forward(self, x_ND: Tensor) -> Tensor:
         x = self.up(x_ND)

@@ -175,7 +175,9 @@ def ask(net: Any, head: str, hidden_ND: Tensor, texts: Packed, at_M: Tensor) -> 
     if head == "lm" and module.is_int8:
         return Unkept(module, hidden_ND[at_M])
     if head == "lm":
-        return Features(module.features(hidden_ND[at_M]), module.weight_VD, module.bias_V)
+        # A decoder is asked everywhere: no copy, and no gradient by one.
+        is_everywhere = len(at_M) == len(hidden_ND) and bool((at_M == torch.arange(len(at_M), device=at_M.device)).all())
+        return Features(module.features(hidden_ND if is_everywhere else hidden_ND[at_M]), module.weight_VD, module.bias_V)
     if head in TEXT_HEADS:
         return Logits(module(hidden_ND, texts)[at_M])
     return Logits(module(hidden_ND[at_M]))

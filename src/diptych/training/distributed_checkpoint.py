@@ -16,9 +16,21 @@ from diptych.training.sharding import shared_like
 Groups = dict[str, dict[str, Tensor]]
 
 
-def flatten(groups: Groups) -> dict[str, Tensor]:
-    """A copy of all tensors as they are now, in main memory, under "group/name": the next step changes the originals."""
-    return {f"{group}/{name}": tensor.detach().to("cpu", copy=True) for group, named in groups.items() for name, tensor in named.items()}
+def flatten(groups: Groups, room: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """A copy of all tensors as they are now, in main memory, under "group/name": the next step changes the originals.
+
+    Args:
+        room: an earlier copy that is no longer needed. It is written over, since memory that is new to a process has to be cleared
+            for it page by page, which takes longer than the copying.
+    """
+    flat = {f"{group}/{name}": tensor.detach() for group, named in groups.items() for name, tensor in named.items()}
+    return {key: _copy(tensor, (room or {}).get(key)) for key, tensor in flat.items()}
+
+
+def _copy(tensor: Tensor, room: Tensor | None) -> Tensor:
+    if room is None or (room.shape, room.dtype) != (tensor.shape, tensor.dtype):
+        return tensor.to("cpu", copy=True)
+    return room.copy_(tensor)
 
 
 def write_together(folder: Path, flat: dict[str, Tensor], process_group: Any) -> None:

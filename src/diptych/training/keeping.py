@@ -58,6 +58,7 @@ class BackgroundKeeper(Keeper):
         self._group = dist.new_group(backend="gloo")
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[MachineError | None] | None = None
+        self._copy: dict[str, Tensor] = {}
 
     def save(self, step: int, tensors: Groups, state: dict[str, Any]) -> None:
         """Begin to write a checkpoint, once the one before is written; a step waits for the copy alone.
@@ -66,7 +67,8 @@ class BackgroundKeeper(Keeper):
             MachineError E902, E904, on the first rank: the one before could not be written.
         """
         problem = self._end()
-        self._writing = self._pool.submit(self._write, step, flatten(tensors), state)
+        self._copy = flatten(tensors, self._copy)
+        self._writing = self._pool.submit(self._write, step, self._copy, state)
         if problem is not None:
             raise problem
 

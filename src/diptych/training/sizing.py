@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from diptych.kernels.chunked_loss import CHUNK
+from diptych.kernels.chunked_loss import chunk_of
 from diptych.models.config import ModelConfig
 from diptych.models.transformer import Network, without_values
 from diptych.presets import preset_config
@@ -208,7 +208,7 @@ def _loss_bytes(config: ModelConfig, load: Workload, precision: str) -> float:
         return 0.0
     places, size = load.in_flight * load.asked, BYTES[precision]
     matrix = config.vocab_size * config.hidden_size
-    chunk = 2 * min(places, CHUNK) * config.vocab_size * size
+    chunk = 2 * min(places, chunk_of(config.vocab_size)) * config.vocab_size * size
     copy = matrix * size if size < FLOAT32_BYTES else 0
     return places * config.hidden_size * size + chunk + matrix * FLOAT32_BYTES + 2 * copy
 

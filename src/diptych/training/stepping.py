@@ -71,7 +71,7 @@ class Stepper:
         if not (torch.isfinite(norm) and math.isfinite(result.loss)):
             self.optimizer.zero_grad(set_to_none=True)
             raise NoNumber(self.plan.lr * scale)
-        if train.clip:
+        if train.clip and norm > train.clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, train.clip, norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
