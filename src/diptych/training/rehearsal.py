@@ -29,7 +29,7 @@ from diptych.training.optimizers import build_optimizer
 from diptych.training.regimes import compose
 from diptych.training.sizing import BYTES, Workload, matrices, shape_of
 
-VERSION = 1
+VERSION = 2
 STEPS = 3
 """Steps that are timed, after one that is not."""
 FEW_LAYERS, MORE_LAYERS = 1, 3
