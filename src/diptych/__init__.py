@@ -56,7 +56,7 @@ _HOMES = {
     "set_language": "messages",
 }
 
-__all__ = [*sorted([*_HOMES, "models"]), "__version__"]
+__all__ = [*sorted([*_HOMES, "models", "serve"]), "__version__"]
 
 if TYPE_CHECKING:
     from diptych.advice import advise
@@ -91,7 +91,15 @@ class _Listing(ModuleType):
         return import_module("diptych.api").models(pattern)
 
 
+class _Serving(ModuleType):
+    """`diptych.serve` is a package, and `dt.serve("my-gpt")` serves."""
+
+    def __call__(self, models: Any, **options: Any) -> Any:
+        return import_module("diptych.serving").serve(models, **options)
+
+
 import_module("diptych.models").__class__ = _Listing
+import_module("diptych.serve").__class__ = _Serving
 
 
 def __getattr__(name: str) -> Any:

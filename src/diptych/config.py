@@ -7,7 +7,7 @@ YAML and `--set` to a checked object; what a task adds lies beside the task, and
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -253,7 +253,7 @@ def parse(schema: type[T], data: Mapping[str, Any], *, where: str) -> T:
     try:
         return schema.model_validate(dict(data))
     except ValidationError as error:
-        raise _friendly(schema, error, where) from None
+        raise friendly(schema, error.errors(), where) from None
 
 
 def named(value: Any) -> Any:
@@ -365,8 +365,9 @@ for _kind in (_Loader, _Dumper):
     _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
-def _friendly(schema: type[BaseModel], error: ValidationError, where: str) -> RecipeError:
-    problem = error.errors()[0]
+def friendly(schema: type[BaseModel], problems: Sequence[Any], where: str) -> RecipeError:
+    """The first of the problems that pydantic found, in our words: E402, E403 or E405."""
+    problem = problems[0]
     names = [str(part) for part in problem["loc"] if str(part) not in _KINDS and not str(part).startswith(("function-", "tagged-union"))]
     path = ".".join(names)
     if problem["type"] == "extra_forbidden":

@@ -912,6 +912,98 @@ CATALOGUE: dict[str, Message] = {
         mark("In eight bits this model is {speedup} times as fast on this machine, which is no gain: nothing was written."),
         mark("Keep the model as it is, or compress it where it is to run; distill makes a smaller one that is faster everywhere."),
     ),
+    "E655": Message(
+        mark("There is no model to serve."),
+        mark("Name a model folder: diptych serve my-gpt."),
+    ),
+    "E656": Message(
+        mark("There is no model called {name}. {hint}"),
+        mark("GET /v1/models lists those that there are; left out, the first that can do it is asked."),
+    ),
+    "E657": Message(
+        mark("{name} cannot {verb}."),
+        mark("It can: {can}. GET /v1/models says what each model can do."),
+    ),
+    "E658": Message(
+        mark("The body of the request is no JSON object: {problem}."),
+        mark("Send a JSON object with the header Content-Type: application/json."),
+    ),
+    "E659": Message(
+        mark("{key} is {value}, and that does not do: {problem}."),
+        mark("Correct it; /docs says what may stand there."),
+    ),
+    "E660": Message(
+        mark("Nothing here is called {key}. {hint}"),
+        mark("Correct the name or leave it out; /docs lists them."),
+    ),
+    "E661": Message(
+        mark("The prompt has {length} tokens and this model reads at most {limit}."),
+        mark("Shorten it: what comes first matters least as a rule."),
+    ),
+    "E662": Message(
+        mark("The server has {limit} requests at hand and takes no more for now."),
+        mark("Try again in a moment."),
+    ),
+    "E663": Message(
+        mark("You have {limit} requests open, which is as many as one client may have."),
+        mark("Wait for one of them to be over."),
+    ),
+    "E664": Message(
+        mark("The request was given up after {seconds} seconds."),
+        mark("Ask for less at once, or have the server started with a longer --deadline."),
+    ),
+    "E665": Message(
+        mark("The server is shutting down, or not ready yet."),
+        mark("Try again in a moment."),
+    ),
+    "E666": Message(
+        mark("A key is wanted, and there is none, or a wrong one."),
+        mark("Send the header Authorization: Bearer KEY."),
+    ),
+    "E667": Message(
+        mark('The server is not known as "{host}".'),
+        mark("Use its address, or have it started with --allow-host {host}."),
+    ),
+    "E668": Message(
+        mark("Pages from {origin} may not ask this server."),
+        mark("Have it started with --allow-origin {origin}, if that is meant."),
+    ),
+    "E669": Message(
+        mark("The request is larger than {limit} bytes."),
+        mark("Send less at once, or have the server started with a larger --body-mb."),
+    ),
+    "E670": Message(
+        mark("The body of the request did not arrive within {seconds} seconds."),
+        mark("Send it again."),
+    ),
+    "E671": Message(
+        mark("The form of the answer was not understood within {seconds} seconds."),
+        mark("Make the schema or grammar simpler."),
+    ),
+    "E672": Message(
+        mark("{key} is not done here, and what it asks for would be missing."),
+        mark("Leave it out. A tool is called where tool_choice is required, or names it."),
+    ),
+    "E673": Message(
+        mark("Two models are called {name}."),
+        mark("Give one of them another name: --name NAME=FOLDER."),
+    ),
+    "E674": Message(
+        mark("{what}: one request may have {limit} in all, and this one asks for {wanted}."),
+        mark("Ask for less at once."),
+    ),
+    "E675": Message(
+        mark("Something went wrong in the server ({kind}), which is not your fault."),
+        mark("The server's log says what; please report it."),
+    ),
+    "E676": Message(
+        mark("There is nothing at {path}."),
+        mark("/docs lists what there is."),
+    ),
+    "E677": Message(
+        mark("{path} does not know {method}."),
+        mark("/docs says how it is asked."),
+    ),
     # E7xx: evaluation and reports
     "E701": Message(
         mark("There is no report in {path}."),
@@ -1071,5 +1163,17 @@ CATALOGUE: dict[str, Message] = {
     "E906": Message(
         mark("{endpoint} gives {name} only to people whom it knows."),
         mark("Accept the model's terms on its page, make a token there and set HF_TOKEN to it."),
+    ),
+    "E907": Message(
+        mark("{host} can be reached from other machines, and no key is asked for."),
+        mark("Put keys into DIPTYCH_API_KEYS or --api-key-file, or listen on 127.0.0.1."),
+    ),
+    "E908": Message(
+        mark("The server cannot listen on {host}, port {port}: {problem}."),
+        mark("Name another port with --port, or 0 for any that is free."),
+    ),
+    "E909": Message(
+        mark("The keys of {where} cannot be used: {problem}."),
+        mark("A file has one key a line; make one with: openssl rand -hex 24"),
     ),
 }

@@ -142,7 +142,7 @@ class Model:
     def answers(self, prompt: str | Sequence[str], max_new_tokens: int = 64, **settings: Any) -> Any:
         """The same as `generate` with all that is known of each answer: a list of them for a prompt, a list of lists for several."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        written = self._write([self._read_ids(text) for text in prompts], max_new_tokens, settings)
+        written = self._write([self.read_ids(text) for text in prompts], max_new_tokens, settings)
         for _pieces in written:
             pass
         per_prompt = written.answers()
@@ -150,7 +150,7 @@ class Model:
 
     def stream(self, prompt: str, max_new_tokens: int = 64, **settings: Any) -> Iterator[str]:
         """The same as `generate`, piece by piece as it is written; nothing that was given is taken back."""
-        yield from self._stream(self._read_ids(prompt), max_new_tokens, settings)
+        yield from self._stream(self.read_ids(prompt), max_new_tokens, settings)
 
     def chat(self, messages: str | Messages, max_new_tokens: int = 256, **settings: Any) -> str:
         """The answer to a conversation, [{"role": "user", "content": "…"}, …], or to one thing said.
@@ -173,7 +173,7 @@ class Model:
         """
         if not self._continues:
             raise UsageError("E602", family=self.config.family)
-        ids = self._prompt_ids(text)[-self.config.context_length :]
+        ids = self.prompt_ids(text)[-self.config.context_length :]
         if not ids:
             raise UsageError("E603")
         packed = Packed(torch.tensor(ids, device=self.device), (len(ids),), is_causal=True)
@@ -258,7 +258,7 @@ class Model:
         if not self._continues:
             raise UsageError("E602", family=self.config.family)
         self.net.eval()
-        ids = self._prompt_ids(text)
+        ids = self.prompt_ids(text)
         total, count, length = 0.0, 0, self.config.context_length
         with torch.inference_mode():
             for start in range(0, len(ids) - 1, length):
@@ -373,14 +373,14 @@ class Model:
         """Whether the model goes on from a text, as a decoder alone does."""
         return self.config.writes and not self.config.is_encoder_decoder and "lm" in self.net.heads
 
-    def _read_ids(self, text: str) -> list[int]:
+    def read_ids(self, text: str) -> list[int]:
         """A prompt as the model reads it: a text to go on from, or the whole source of an encoder-decoder.
 
         Raises:
             UsageError E613: a source is longer than the encoder reads.
         """
         if not self.config.is_encoder_decoder:
-            return self._prompt_ids(text)
+            return self.prompt_ids(text)
         ids, _types = self.tokenizer.frame(self.tokenizer.encode(text))
         if self.tokenizer.cls_id is None and self.tokenizer.eos_id is not None:
             ids = [*ids, self.tokenizer.eos_id]
@@ -388,7 +388,7 @@ class Model:
             raise UsageError("E613", length=len(ids), limit=self.config.context_length)
         return ids
 
-    def _prompt_ids(self, text: str) -> list[int]:
+    def prompt_ids(self, text: str) -> list[int]:
         """A text as a model that writes reads it: after the token that begins a document, where there is one."""
         begin = self.tokenizer.bos_id if self.tokenizer.bos_id is not None else self.tokenizer.sep_id
         return ([begin] if begin is not None else []) + self.tokenizer.encode(text)

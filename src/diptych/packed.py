@@ -41,6 +41,7 @@ class Packed:
         is_causal: how a model of both panels is to read them; None for the model's own way.
         prefix_lengths: of each text that is read causally, how many tokens at its beginning all its tokens see.
         source: what an encoder-decoder's texts are written from: as many texts, in the same order.
+        is_apart: attention sees each text by itself, however long the others are, so that not even its last bits depend on them.
     """
 
     ids_N: Tensor
@@ -49,6 +50,7 @@ class Packed:
     is_causal: bool | None = None
     prefix_lengths: tuple[int, ...] | None = None
     source: "Packed | None" = None
+    is_apart: bool = False
     _padding: tuple[Tensor, int, int] | None = field(default=None, repr=False)
 
     @classmethod
@@ -113,7 +115,9 @@ class Packed:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """The texts in blocks whose shortest is more than half as long as their longest."""
+        """The texts in blocks whose shortest is more than half as long as their longest; one block each where they are apart."""
+        if self.is_apart:
+            return [self.block([text]) for text, length in enumerate(self.lengths) if length]
         if len(set(self.lengths)) == 1:
             return [Block(tuple(range(self.num_texts)), self.lengths[0], None, None)]
         order = sorted((text for text, length in enumerate(self.lengths) if length), key=lambda text: -self.lengths[text])

@@ -73,7 +73,7 @@ def test_llama_cpp_writes_on_as_we_do(small: Callable[..., Model], family: str, 
         assert llama.tokenize(text.encode(), add_bos=False, special=False) == model.tokenizer.encode(text), text
     for prompt in PROMPTS:
         ids = llama.tokenize(prompt.encode(), add_bos=True, special=False)
-        assert ids == model._prompt_ids(prompt)
+        assert ids == model.prompt_ids(prompt)
         llama.reset()
         llama.eval(ids)
         ours = model.logits([ids])[0].detach()
@@ -99,7 +99,7 @@ def test_llama_cpp_embeds_as_our_bert_does(small: Callable[..., Model], lowercas
 def test_llama_cpp_opens_the_smaller_kinds(small: Callable[..., Model], precision: str, share: float, tmp_path: Path) -> None:
     model = small("gpt2")
     llama = _llama(dt.export(model, tmp_path / "model.gguf", type=precision), n_ctx=96, logits_all=True)
-    ids = model._prompt_ids(CHINESE[0])
+    ids = model.prompt_ids(CHINESE[0])
     llama.eval(ids)
     ours = model.logits([ids])[0].detach()
     assert (torch.from_numpy(np.array(llama.scores[: len(ids)])) - ours).abs().max() < share * ours.abs().max()

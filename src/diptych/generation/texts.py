@@ -58,11 +58,11 @@ class Texts:
 
     def __init__(self, net: Any, tokenizer: Tokenizer, prompts: Sequence[list[int]], decoding: Decoding, max_new_tokens: int) -> None:
         self._net, self._tokenizer, self._max_new_tokens = net, tokenizer, max_new_tokens
-        self._decoding = decoding.model_copy(update={"logit_bias": _by_number(decoding, tokenizer)})
+        self._decoding = decoding.model_copy(update={"logit_bias": by_number(decoding, tokenizer)})
         is_pair = net.config.is_encoder_decoder
         if hasattr(decoding.draft, "net"):
             _check_draft(decoding.draft, tokenizer, is_pair=is_pair)
-        self._ends = frozenset(token for token in (tokenizer.eos_id, tokenizer.sep_id) if token is not None)
+        self._ends = ends_of(tokenizer)
         form = decoding.form and Constraint(*decoding.form, tokenizer, net.config.vocab_size, self._ends)
         self._answers = [
             Writing(
@@ -77,43 +77,57 @@ class Texts:
         ]
         # The token before decides whether the first word has a space.
         afters = [prompt[-1] if prompt and not is_pair else None for prompt in prompts for _key in range(decoding.n)]
-        self._streams = [TextStream(tokenizer, decoding.stop, after) for after in afters]
-        self._shown = [0] * len(self._answers)
+        pairs = zip(self._answers, afters, strict=True)
+        self._told = [Told(answer, TextStream(tokenizer, decoding.stop, after)) for answer, after in pairs]
 
     def __iter__(self) -> Iterator[list[str]]:
         for answer in self._answers:
             if answer.guide is not None and answer.guide.is_finished:
                 answer.ending = "end"  # the form is the empty text
         for _step in write(self._net, self._answers, self._decoding, max_new_tokens=self._max_new_tokens, ends=self._ends):
-            yield [self._grown(number) for number in range(len(self._answers))]
-        yield [self._grown(number) + self._flushed(number) for number in range(len(self._answers))]
+            yield [told.grown() for told in self._told]
+        yield [told.grown() + told.flushed() for told in self._told]
 
     def answers(self) -> list[list[Answer]]:
         """What was written, by prompt."""
-        found = [
-            Answer(stream.text, tuple(answer.tokens), answer.ending or "length", tuple(answer.chances), self._tokenizer)
-            for answer, stream in zip(self._answers, self._streams, strict=True)
-        ]
+        found = [told.answer(self._tokenizer) for told in self._told]
         return [found[start : start + self._decoding.n] for start in range(0, len(found), self._decoding.n)]
 
-    def _flushed(self, number: int) -> str:
+
+class Told:
+    """An answer and its text, which keep step: the text grows by the tokens, and a stop string in it ends the tokens."""
+
+    def __init__(self, writing: Writing, stream: TextStream) -> None:
+        self.writing, self._stream = writing, stream
+        self._shown = 0
+
+    def grown(self) -> str:
+        """The text of the tokens that were gained since; an answer that has come to a stop string ends there."""
+        writing, new = self.writing, ""
+        while self._shown < len(writing.tokens):
+            new += self._stream.push(writing.tokens[self._shown])
+            self._shown += 1
+            if self._stream.is_stopped:
+                writing.ending = "stop"
+                del writing.tokens[self._shown :], writing.chances[self._shown :]
+        return new
+
+    def flushed(self) -> str:
         """What was held back of an answer that is over."""
-        text = self._streams[number].flush()
-        if self._streams[number].is_stopped:
-            self._answers[number].ending = "stop"
+        text = self._stream.flush()
+        if self._stream.is_stopped:
+            self.writing.ending = "stop"
         return text
 
-    def _grown(self, number: int) -> str:
-        """The text of the tokens that an answer has gained; an answer that has come to a stop string ends there."""
-        answer, stream = self._answers[number], self._streams[number]
-        new = ""
-        while self._shown[number] < len(answer.tokens):
-            new += stream.push(answer.tokens[self._shown[number]])
-            self._shown[number] += 1
-            if stream.is_stopped:
-                answer.ending = "stop"
-                del answer.tokens[self._shown[number] :], answer.chances[self._shown[number] :]
-        return new
+    def answer(self, tokenizer: Tokenizer) -> Answer:
+        """All that is known of it."""
+        writing = self.writing
+        return Answer(self._stream.text, tuple(writing.tokens), writing.ending or "length", tuple(writing.chances), tokenizer)
+
+
+def ends_of(tokenizer: Tokenizer) -> frozenset[int]:
+    """The tokens that end an answer."""
+    return frozenset(token for token in (tokenizer.eos_id, tokenizer.sep_id) if token is not None)
 
 
 def _check_draft(draft: Any, tokenizer: Tokenizer, *, is_pair: bool) -> None:
@@ -127,8 +141,12 @@ def _check_draft(draft: Any, tokenizer: Tokenizer, *, is_pair: bool) -> None:
         raise UsageError("E645", family=draft.net.config.family)
 
 
-def _by_number(decoding: Decoding, tokenizer: Tokenizer) -> dict[int | str, float]:
-    """The biases by the number of their token; a text stands for the token that it is cut into, if it is one."""
+def by_number(decoding: Decoding, tokenizer: Tokenizer) -> dict[int | str, float]:
+    """The biases by the number of their token; a text stands for the token that it is cut into, if it is one.
+
+    Raises:
+        UsageError E642: it is not one.
+    """
     found: dict[int | str, float] = {}
     for name, bias in decoding.logit_bias.items():
         ids = [name] if isinstance(name, int) else tokenizer.encode(name)

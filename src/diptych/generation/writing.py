@@ -39,6 +39,15 @@ class Chance:
     """The most probable tokens there, with their log-probabilities."""
 
 
+def chances_of(logits_MV: Tensor, tokens: Sequence[int], most: int) -> list[Chance]:
+    """How probable each of some tokens is where it stands, with the `most` most probable ones there."""
+    logs_MV = torch.log_softmax(logits_MV.float(), dim=-1)
+    best = logs_MV.topk(min(most, logs_MV.shape[-1]))
+    own = logs_MV.gather(-1, torch.tensor(tokens, device=logs_MV.device)[:, None])[:, 0].tolist()
+    rows = zip(tokens, own, best.indices.tolist(), best.values.tolist(), strict=True)
+    return [Chance(token, log, tuple(zip(ids, logs, strict=True))) for token, log, ids, logs in rows]
+
+
 @dataclass
 class Writing:
     """One answer.
@@ -79,10 +88,7 @@ class Writing:
             self.ending = "end"
             return False
         if self.alternatives is not None:
-            logs_V = torch.log_softmax(logits_V.float(), dim=-1)
-            best = logs_V.topk(min(self.alternatives, len(logs_V)))
-            pairs = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-            self.chances.append(Chance(token, float(logs_V[token]), pairs))
+            self.chances += chances_of(logits_V[None], [token], self.alternatives)
         self.tokens.append(token)
         if self.guide is not None:
             self.guide.take(token)

@@ -54,7 +54,7 @@ class Attention(nn.Module):
         for number, block in enumerate(texts.blocks):
             q_SHTK = _gather(q_NHK, block)
             if held is not None and sight.before is not None:
-                k_SGTK, v_SGTK = (_rows(x, block, texts)[:, :, : sight.num_keys(number)] for x in held)
+                k_SGTK, v_SGTK = (_rows(x, block)[:, :, : sight.num_keys(number)] for x in held)
             else:
                 k_SGTK, v_SGTK = _gather(k_NGK, block), _gather(v_NGK, block)
                 # A stretch looks at two or three windows: shorter texts would be cut up for nothing.
@@ -102,7 +102,7 @@ class Attention(nn.Module):
                 k_SGTK, v_SGTK, is_real_ST = _gather(k_MGK, source), _gather(v_MGK, source), source.is_real_ST
             else:
                 assert cache is not None
-                k_SGTK, v_SGTK, is_real_ST = (_rows(x, block, texts) for x in cache.read_source(self.layer))
+                k_SGTK, v_SGTK, is_real_ST = (_rows(x, block) for x in cache.read_source(self.layer))
             mask = None if is_real_ST is None else is_real_ST[:, None, None]
             parts.append(self._sdpa(_gather(q_NHK, block), k_SGTK, v_SGTK, mask, is_causal=False))
         return self._join(parts, texts)
@@ -153,6 +153,9 @@ def _gather(x_NHK: Tensor, block: Block) -> Tensor:
     return x_STHK.view(block.size, block.width, *x_NHK.shape[1:]).transpose(1, 2)
 
 
-def _rows(x_B: Tensor, block: Block, texts: Packed) -> Tensor:
+def _rows(x_B: Tensor, block: Block) -> Tensor:
     """The entries of a block's texts out of those of all texts."""
-    return x_B if block.size == texts.num_texts and block.texts_S == tuple(range(block.size)) else x_B[list(block.texts_S)]
+    first = block.texts_S[0]
+    if block.texts_S == tuple(range(first, first + block.size)):
+        return x_B[first : first + block.size]  # a view: what is kept of texts is large
+    return x_B[list(block.texts_S)]
