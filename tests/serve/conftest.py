@@ -1,6 +1,7 @@
 """Tiny models of both panels in both languages, an engine under them, and a client that speaks to the application in process."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +46,12 @@ def make_bart() -> Model:
     tokenizer = Tokenizer.train(TEXTS * 3, "bpe", 300, panel="causal")
     sizes = {"hidden_size": 16, "num_layers": 1, "num_decoder_layers": 1, "context_length": 96, "initializer_range": 0.6}
     return Model(create("bart-tiny", seed=2, vocab_size=tokenizer.vocab_size, **sizes), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SimpleNamespace:
+    """Makers of models of chance, and of clients."""
+    return SimpleNamespace(gpt=make_gpt, bert=make_bert, bart=make_bart, texts=TEXTS, client=client_of)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from diptych.config import parse
 from diptych.errors import RecipeError, UsageError
-from diptych.generation.constrain import Kind
+from diptych.generation.forms import Kind
 from diptych.generation.sampling import Sampling
 from diptych.messages import _
 

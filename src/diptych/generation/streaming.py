@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from tokenizers import decoders
+
 from diptych.text.tokenizer import Tokenizer
 
 UNFINISHED = "\ufffd"
@@ -21,6 +23,8 @@ class TextStream:
         self._stop = [text for text in stop if text]
         self._ids: list[int] = [] if after is None else [after]
         self._begin = len(tokenizer.decode(self._ids))
+        self._is_bytes = isinstance(tokenizer.backend.decoder, decoders.ByteLevel)
+        self._settled = ""
         self._given = 0
         self.is_stopped = False
         self.text = ""
@@ -31,8 +35,12 @@ class TextStream:
             return ""
         self._ids.append(token)
         whole = self._whole()
-        certain = whole.rstrip(UNFINISHED) if whole.endswith(UNFINISHED) else whole
-        return self._give(certain, is_last=False)
+        if whole.endswith(UNFINISHED):
+            return self._give(whole.rstrip(UNFINISHED), is_last=False)
+        if self._is_bytes:
+            # Bytes after a whole character mean what they mean alone, so that a long answer is not decoded again with each token.
+            self._settled, self._ids, self._begin = whole, [], 0
+        return self._give(whole, is_last=False)
 
     def flush(self) -> str:
         """What was held back, when no more tokens come."""
@@ -41,7 +49,7 @@ class TextStream:
         return self._give(self._whole(), is_last=True)
 
     def _whole(self) -> str:
-        return self._tokenizer.decode(self._ids)[self._begin :]
+        return self._settled + self._tokenizer.decode(self._ids)[self._begin :]
 
     def _give(self, certain: str, *, is_last: bool) -> str:
         places = [place for place in (certain.find(text) for text in self._stop) if place >= 0]

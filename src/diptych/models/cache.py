@@ -1,6 +1,8 @@
 """What is kept of texts that are being written, so that each new token is read once: keys and values, or a state."""
 
+import math
 from collections.abc import Sequence
+from mmap import mmap
 
 import torch
 from torch import Tensor
@@ -37,23 +39,41 @@ class Memory:
 
 
 class Cache(Memory):
-    """Room for the keys and values of `capacity` tokens of each text in every layer, allocated once."""
+    """Room for the keys and values of `capacity` tokens of each text in every layer, allocated once.
+
+    Args:
+        is_sparse: most of the room may never be used, and takes no memory until it is; the first use of a page takes longer for it.
+    """
 
     def __init__(
-        self, num_layers: int, num_texts: int, num_heads: int, capacity: int, head_size: int, dtype: torch.dtype, device: torch.device
+        self,
+        num_layers: int,
+        num_texts: int,
+        num_heads: int,
+        capacity: int,
+        head_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        is_sparse: bool = False,
     ) -> None:
         super().__init__(num_texts, capacity)
         shape = (num_layers, num_texts, num_heads, capacity, head_size)
+        zeros = _untouched if is_sparse and device.type == "cpu" else torch.zeros
         # Zeros, since places that are not written yet are multiplied by a weight of zero, and zero times garbage may be NaN.
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.keys = zeros(shape, dtype=dtype, device=device)
+        self.values = zeros(shape, dtype=dtype, device=device)
         self._source: dict[int, tuple[Tensor, Tensor]] = {}
         self._is_real_BM: Tensor | None = None
+        self._places: tuple[Packed, list[int], Tensor] | None = None
 
     def write(self, layer: int, texts: Packed, k_NGK: Tensor, v_NGK: Tensor) -> tuple[Tensor, Tensor]:
         """Put new keys and values in their places; the layer's keys and values, [B, G, T, K] each."""
         text_N = texts.text_N
-        places_N = texts.positions_N + torch.tensor(self.lengths, device=text_N.device)[text_N]
+        if self._places is None or self._places[0] is not texts or self._places[1] != self.lengths:
+            # The same for all layers.
+            self._places = texts, list(self.lengths), texts.positions_N + torch.tensor(self.lengths, device=text_N.device)[text_N]
+        places_N = self._places[2]
         self.keys[layer][text_N, :, places_N] = k_NGK
         self.values[layer][text_N, :, places_N] = v_NGK
         return self.keys[layer], self.values[layer]
@@ -74,6 +94,12 @@ class Cache(Memory):
         self.values = self.values[:, rows]
         self._source = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self._source.items()}
         self._is_real_BM = None if self._is_real_BM is None else self._is_real_BM[rows]
+
+
+def _untouched(shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros that the system makes page by page, when one is first written; torch would write all of them at once."""
+    size = math.prod(shape) * dtype.itemsize
+    return torch.frombuffer(mmap(-1, size), dtype=torch.uint8).view(dtype).view(shape)
 
 
 class State(Memory):

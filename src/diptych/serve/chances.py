@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from diptych.errors import UsageError
-from diptych.generation.constrain import bytes_of
+from diptych.generation.forms import bytes_of
 from diptych.generation.streaming import TextStream
 from diptych.generation.writing import Chance
 from diptych.text.tokenizer import Tokenizer

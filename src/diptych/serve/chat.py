@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from diptych.errors import UsageError
-from diptych.generation.constrain import Kind
+from diptych.generation.forms import Kind
 from diptych.messages import _
 from diptych.serve import chances as shapes
 from diptych.serve.bodies import ChatBody

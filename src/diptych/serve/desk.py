@@ -10,10 +10,12 @@ from time import monotonic
 from typing import Any
 
 from diptych.errors import UsageError
-from diptych.generation.constrain import Constraint, Kind
+from diptych.generation.constrain import Constraint
+from diptych.generation.forms import Kind
 from diptych.generation.settings import Decoding, decoding_of
 from diptych.generation.texts import ends_of
 from diptych.serve.engine import Engine
+from diptych.serve.forms import Forms
 from diptych.serve.shelf import Served, Shelf
 from diptych.serve.work import Ask, Ended, Event, Failed, Job, Result
 
@@ -42,7 +44,7 @@ class Caps:
     seconds: float = 600.0
     new_tokens: int = 32_768
     tokens: int = 262_144
-    form_seconds: float = 5.0
+    form_seconds: float = 3.0
 
 
 class Desk:
@@ -55,10 +57,14 @@ class Desk:
     def __init__(self, shelf: Shelf, engine: Engine, caps: Caps | None = None) -> None:
         self.shelf, self.engine, self.caps = shelf, engine, caps or Caps()
         # One thread: a form that takes long keeps other forms waiting, and nothing else.
-        self._forms = ThreadPoolExecutor(1, thread_name_prefix="diptych-forms")
+        self._waiting_for_forms = ThreadPoolExecutor(1, thread_name_prefix="diptych-forms")
+        self._forms: dict[str, Forms] = {}
 
     def close(self) -> None:
-        self._forms.shutdown(wait=False, cancel_futures=True)
+        """End what was started for forms."""
+        self._waiting_for_forms.shutdown(wait=False, cancel_futures=True)
+        for each in self._forms.values():
+            each.close()
 
     async def do(self, caller: Caller, run: Callable[[], Any]) -> Any:
         """Have the engine's thread do something, and wait for it.
@@ -166,13 +172,9 @@ class Desk:
         """
         if decoding.form is None or not served.is_batched:
             return None
-        kind, value = decoding.form
-        try:
-            return await asyncio.wait_for(
-                asyncio.get_running_loop().run_in_executor(self._forms, _compile, kind, value, served), self.caps.form_seconds
-            )
-        except TimeoutError:
-            raise UsageError("E671", seconds=f"{self.caps.form_seconds:g}") from None
+        if served.name not in self._forms:
+            self._forms[served.name] = _forms_of(served, self.caps.form_seconds)
+        return await asyncio.get_running_loop().run_in_executor(self._waiting_for_forms, self._forms[served.name].compile, *decoding.form)
 
 
 def settings_of(given: Mapping[str, Any], form: tuple[Kind, Any] | None, chances: int | None) -> Decoding:
@@ -200,9 +202,10 @@ def _token(name: str) -> int | str:
     return int(name) if name.isascii() and name.isdigit() and len(name) < 10 else name
 
 
-def _compile(kind: Kind, value: Any, served: Served) -> Constraint:
-    model = served.model
-    return Constraint(kind, value, model.tokenizer, model.config.vocab_size, ends_of(model.tokenizer))
+def _forms_of(served: Served, seconds: float) -> Forms:
+    tokenizer, size = served.model.tokenizer, served.model.config.vocab_size
+    ends = ends_of(tokenizer)
+    return Forms(lambda kind, value: Constraint(kind, value, tokenizer, size, ends), tokenizer, size, ends, seconds)
 
 
 def _teller(loop: asyncio.AbstractEventLoop, put: Callable[[Any], None]) -> Callable[[Event], None]:

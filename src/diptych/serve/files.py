@@ -38,7 +38,8 @@ class Files:
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[bytes, str]] = {}
-        for each in sorted(files("diptych.serve").joinpath("page").iterdir(), key=lambda each: each.name):
+        folder = files("diptych.serve").joinpath("page")
+        for each in sorted(folder.iterdir() if folder.is_dir() else (), key=lambda each: each.name):
             kind = TYPES.get("." + each.name.rpartition(".")[2])
             if kind is not None and each.is_file():
                 path = "/" if each.name == "index.html" else f"/{each.name}"

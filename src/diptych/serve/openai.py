@@ -15,7 +15,7 @@ import numpy as np
 
 from diptych import __version__
 from diptych.errors import UsageError
-from diptych.generation.constrain import Kind
+from diptych.generation.forms import Kind
 from diptych.generation.writing import Chance
 from diptych.ledger import Ledger
 from diptych.messages import _

@@ -36,7 +36,7 @@ class Slots:
         net.eval()
         self.net, self.num, self.capacity = net, num, capacity
         self._device = next(net.parameters()).device
-        memory = net.new_cache(num + 1, capacity)
+        memory = net.new_cache(num + 1, capacity, is_sparse=True)
         assert isinstance(memory, Cache), "a recurrent net keeps a state"
         self._cache = memory
         self._blank = num
