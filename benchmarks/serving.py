@@ -39,8 +39,10 @@ from diptych.text.tokenizer import Tokenizer
 
 RESULTS = Path(__file__).parent / "results" / "serving.csv"
 PORT = 8417
+FIRST = ("first_token", "first_token_p99", "first_token_idle")
+"""Seconds: the median and 99 % under load, and the median of a server that has nothing else to do."""
 START_SECONDS = 120
-WORDS = "the for statement iterates over items of a sequence in order 今天 天气 很好 我们 去 公园 散步".split()
+WORDS = ("the", "for", "statement", "iterates", "over", "items", "of", "a", "sequence", "今天", "天气", "很好", "我们", "公园", "散步")
 
 
 @dataclass
@@ -61,7 +63,8 @@ def main() -> None:
     options = parser.parse_args()
     runtime.prepare()
     processor = runtime.machine().processor
-    print(f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}; {options.preset}, {options.tokens} tokens an answer\n")
+    print(f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{options.preset}, {options.tokens} tokens an answer\n")
     with tempfile.TemporaryDirectory() as folder:
         model = drawn(options.preset, Path(folder) / "model")
         print(f"{'server':24} {'clients':>7} {'tokens/s':>9} {'first token':>12} {'99 %':>8} {'idle':>8}")
@@ -94,7 +97,8 @@ def servers(folder: Path, model: Model, *, peers: bool) -> "dict[str, Callable[[
     if peers and find_spec("llama_cpp") and find_spec("sse_starlette"):
         file = export(model, folder / "model.gguf", type="q8_0")
         found["llama.cpp q8_0"] = lambda: process(
-            [sys.executable, "-m", "llama_cpp.server", "--model", str(file), "--port", str(PORT), "--n_ctx", "512"], f"http://127.0.0.1:{PORT}"
+            [sys.executable, "-m", "llama_cpp.server", "--model", str(file), "--port", str(PORT), "--n_ctx", "512"],
+            f"http://127.0.0.1:{PORT}",
         )
     if peers and find_spec("transformers"):
         command = [str(Path(sys.executable).parent / "transformers"), "serve", "--port", str(PORT), str(folder / "model")]
@@ -146,7 +150,8 @@ def load(address: str, clients: int, rounds: int, tokens: int) -> tuple[float, l
 def ask(address: str, number: int, tokens: int) -> Seen:
     """One greedy, streamed completion; a model of chance ends no answer of itself, so each has all its tokens."""
     prompt = " ".join(WORDS[(number * 7 + place * place) % len(WORDS)] for place in range(24))
-    body = {"model": "model", "prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True, "stream_options": {"include_usage": True}}
+    asked = {"model": "model", "prompt": prompt, "max_tokens": tokens, "temperature": 0}
+    body = {**asked, "stream": True, "stream_options": {"include_usage": True}}
     request = urllib.request.Request(address + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
     start, first, written = time.perf_counter(), 0.0, 0
     with urllib.request.urlopen(request, timeout=600) as answer:
@@ -165,9 +170,7 @@ def keep(row: list[object]) -> None:
     with RESULTS.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if is_new:
-            writer.writerow(
-                ["date", "processor", "preset", "server", "clients", "tokens_per_second", "first_token", "first_token_p99", "first_token_idle"]
-            )
+            writer.writerow([*("date", "processor", "preset", "server", "clients", "tokens_per_second"), *FIRST])
         writer.writerow([date.today().isoformat(), *row])
 
 

@@ -148,7 +148,7 @@ def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytes
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bytes_of_tokens_join_to_the_text(kind: str) -> None:
-    from diptych.generation.constrain import bytes_of
+    from diptych.generation.forms import bytes_of
 
     tokenizer = model(kind).tokenizer
     pieces = bytes_of(tokenizer)

@@ -146,7 +146,8 @@ def test_a_server_that_is_killed_starts_again_and_says_the_same(tiny: Any, tmp_p
     texts = []
     for kill in (signal.SIGKILL, signal.SIGTERM):
         command = [sys.executable, "-m", "diptych", "serve", str(tmp_path / "gpt"), "--port", "0"]
-        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "DIPTYCH_LANG": "en"})
+        spoken = {**os.environ, "DIPTYCH_LANG": "en"}
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=spoken)
         assert running.stdout is not None
         url = next(word for word in running.stdout.readline().split() if word.startswith("http"))
         client = openai.OpenAI(base_url=url + "/v1", api_key="none", timeout=SECONDS)

@@ -26,6 +26,7 @@ MEMORY = 4 << 30
 KEPT = 64
 """Forms that are kept compiled."""
 START_SECONDS = 60.0
+LIVES = "lives\n"
 
 
 class Forms:
@@ -68,12 +69,10 @@ class Forms:
     def _try(self, name: str) -> None:
         if self._trier is None or self._trier.poll() is not None:
             self._trier = self._start()
-        answer = self._ask(self._trier, name, self._seconds)
-        if answer is None:
+        # What is wrong with a form is said when it is compiled here; all that is wanted there is to live through it.
+        if not self._ask(self._trier, name, self._seconds):
             self.close()
             raise UsageError("E671", seconds=f"{self._seconds:g}")
-        if answer:
-            raise UsageError(answer["code"], **answer["values"])
 
     def _start(self) -> "subprocess.Popen[str]":
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -89,18 +88,17 @@ class Forms:
         self._ask(trier, json.dumps(self._told), START_SECONDS)
         return trier
 
-    def _ask(self, trier: "subprocess.Popen[str]", line: str, seconds: float) -> dict[str, Any] | None:
-        """What it answers; None where it did not live to, or was ended for taking too long."""
+    def _ask(self, trier: "subprocess.Popen[str]", line: str, seconds: float) -> bool:
+        """Whether it answers; not where it did not live to, or was ended for taking too long."""
         assert trier.stdin is not None and trier.stdout is not None
         timer = threading.Timer(seconds, trier.kill)
         timer.start()
         try:
             trier.stdin.write(line + "\n")
             trier.stdin.flush()
-            answer = trier.stdout.readline()
-            return json.loads(answer) if answer else None
+            return trier.stdout.readline() == LIVES
         except (OSError, ValueError):
-            return None
+            return False
         finally:
             timer.cancel()
 
@@ -129,7 +127,7 @@ def deep(run: Callable[[], Any]) -> Any:
 
 
 def try_forms() -> None:
-    """Answer each line of standard input, a form, with a line: nothing, or what is wrong with it."""
+    """Answer each line of standard input, a form, with a line that says that it was lived through."""
     from diptych.text.tokenizer import Tokenizer
 
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -140,17 +138,12 @@ def try_forms() -> None:
     told = json.loads(sys.stdin.readline())
     tokenizer = Tokenizer.from_json(told["tokenizer"])
     size, ends = told["vocab_size"], frozenset(told["ends"])
-    print("{}", flush=True)
+    print(LIVES, end="", flush=True)
     for line in sys.stdin:
         kind, value = json.loads(line)
-        answer: dict[str, Any] = {}
-        try:
+        with contextlib.suppress(UsageError):
             deep(lambda kind=kind, value=value: compiled(kind, value, tokenizer, size, ends).deep_copy().compute_bitmask())
-        except UsageError as error:
-            answer = {"code": error.code, "values": {name: str(value) for name, value in error.values.items()}}
-        except MemoryError:
-            answer = {"code": "E671", "values": {"seconds": "–"}}
-        print(json.dumps(answer), flush=True)
+        print(LIVES, end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from diptych.serve.bodies import CompletionBody, EmbeddingBody, Writing
 from diptych.serve.desk import Caller, Desk, settings_of
 from diptych.serve.shelf import Served
 from diptych.serve.work import Ended, Event, Piece, PromptRead
-from diptych.text.files import whole
 
 FINISHES = {"end": "stop", "stop": "stop", "length": "length"}
 USUAL_TOKENS = 16
@@ -154,14 +153,14 @@ class Completion:
         given = self._body.prompt
         texts = [given] if isinstance(given, str) else given if isinstance(given, list) else [""]
         each = texts[number] if number < len(texts) else ""
-        return whole(each) if isinstance(each, str) else self._served.model.tokenizer.decode(self._prompts[number])
+        return each if isinstance(each, str) else self._served.model.tokenizer.decode(self._prompts[number])
 
 
 async def embeddings(desk: Desk, caller: Caller, body: EmbeddingBody) -> dict[str, Any]:
     """`POST /v1/embeddings`: texts, or tokens, which are read as the text that they are."""
     served = desk.shelf.find(body.model, "embed")
     model = served.model
-    texts = [whole(each) if isinstance(each, str) else model.tokenizer.decode(each) for each in several_of(served, body.input)]
+    texts = [each if isinstance(each, str) else model.tokenizer.decode(each) for each in several_of(served, body.input)]
     num_tokens = sum(map(len, model.tokenizer.encode_batch(texts)))
     desk.check_read(num_tokens)
     ledger = Ledger()
@@ -196,18 +195,18 @@ def several_of(served: Served, given: Any) -> list[Any]:
 
 def prompts_of(served: Served, given: Any) -> list[list[int]]:
     """The tokens of each prompt."""
-    return [served.model.read_ids(whole(each)) if isinstance(each, str) else list(each) for each in several_of(served, given)]
+    return [served.model.read_ids(each) if isinstance(each, str) else list(each) for each in several_of(served, given)]
 
 
 def given_of(body: Writing) -> dict[str, Any]:
-    """The fields that were set, with texts made whole."""
+    """The fields that were set."""
     given = body.model_dump(exclude_none=True)
     stop = given.get("stop")
     if stop is not None:
         stops = [stop] if isinstance(stop, str) else stop
         if len(stops) > 16:
             raise UsageError("E659", key="stop", value=len(stops), problem=_("at most {most}").format(most=16))
-        given["stop"] = [whole(each) for each in stops if each]
+        given["stop"] = [each for each in stops if each]
     return given
 
 

@@ -13,12 +13,11 @@ from diptych.serve.bodies import AnswerBody, DetokenizeBody, ExplainBody, FillBo
 from diptych.serve.desk import Caller, Desk
 from diptych.serve.shelf import Served
 from diptych.tasks.answers import Grade, Prediction, SeveralLabels
-from diptych.text.files import whole
 
 
 async def fill(desk: Desk, caller: Caller, body: FillBody) -> dict[str, Any]:
     """The most probable tokens for each blank, and the text with the first of each in its place."""
-    served, text = desk.shelf.find(body.model, "fill"), whole(body.text)
+    served, text = desk.shelf.find(body.model, "fill"), body.text
     places = await desk.do(caller, lambda: served.model.fill(text, body.top))
     tokenizer = served.model.tokenizer
     blanks = [
@@ -33,13 +32,13 @@ async def fill(desk: Desk, caller: Caller, body: FillBody) -> dict[str, Any]:
 async def classify(desk: Desk, caller: Caller, body: TextsBody) -> dict[str, Any]:
     """The label of each text, how probable it is, and how probable all are; of a model that grades, the grade."""
     served = desk.shelf.find(body.model, "classify")
-    found = await _predicted(desk, caller, served, [whole(text) for text in body.texts])
+    found = await _predicted(desk, caller, served, list(body.texts))
     return {"answers": [_judged(each) for each in found], "model": served.name}
 
 
 async def tag(desk: Desk, caller: Caller, body: TextsBody) -> dict[str, Any]:
     """The stretches that are marked in each text; places count characters (code points)."""
-    served, texts = desk.shelf.find(body.model, "tag"), [whole(text) for text in body.texts]
+    served, texts = desk.shelf.find(body.model, "tag"), list(body.texts)
     found = await _predicted(desk, caller, served, texts)
     answers = [
         {"spans": [{**span.to_json(), "text": text[span.start : span.stop]} for span in each.spans]}
@@ -51,14 +50,14 @@ async def tag(desk: Desk, caller: Caller, body: TextsBody) -> dict[str, Any]:
 async def answer(desk: Desk, caller: Caller, body: AnswerBody) -> dict[str, Any]:
     """The stretch of the context that answers the question; an empty text where it holds no answer."""
     served = desk.shelf.find(body.model, "answer")
-    (found,) = await _predicted(desk, caller, served, [(whole(body.question), whole(body.context))])
+    (found,) = await _predicted(desk, caller, served, [(body.question, body.context)])
     return {"text": found.text, "start": found.start, "end": found.end, "probability": found.probability, "model": served.name}
 
 
 async def rerank(desk: Desk, caller: Caller, body: RerankBody) -> dict[str, Any]:
     """The documents by how near their vectors come to the query's (cosine), the nearest first."""
     served = desk.shelf.find(body.model, "rerank")
-    texts = [whole(body.query), *(whole(each) for each in body.documents)]
+    texts = [body.query, *body.documents]
     desk.check_read(sum(map(len, served.model.tokenizer.encode_batch(texts))))
     vectors = await desk.do(caller, lambda: served.model.embed(texts, normalize=True).float().cpu().numpy())
     scores = vectors[1:] @ vectors[0]
@@ -71,7 +70,7 @@ async def rerank(desk: Desk, caller: Caller, body: RerankBody) -> dict[str, Any]
 
 async def rewrite(desk: Desk, caller: Caller, body: TextBody, verb: str) -> dict[str, Any]:
     """What an encoder-decoder makes of a text: its translation, or its summary."""
-    served, text = desk.shelf.find(body.model, verb), whole(body.text)
+    served, text = desk.shelf.find(body.model, verb), body.text
     desk.check_read(len(served.model.tokenizer.encode(text)))
 
     def run() -> str:
@@ -85,7 +84,7 @@ async def rewrite(desk: Desk, caller: Caller, body: TextBody, verb: str) -> dict
 async def explain(desk: Desk, caller: Caller, body: ExplainBody) -> dict[str, Any]:
     """Why the model answers so: a number for each word, and how far that can be trusted."""
     served = desk.shelf.find(body.model, "explain")
-    given = whole(body.text) if isinstance(body.text, str) else (whole(body.text[0]), whole(body.text[1]))
+    given = body.text if isinstance(body.text, str) else (body.text[0], body.text[1])
     options = {"label": body.target, "method": body.method}
     chosen = {name: value for name, value in options.items() if value is not None}
     found = await desk.do(caller, lambda: served.model.explain(given, **chosen).to_json())
@@ -95,7 +94,7 @@ async def explain(desk: Desk, caller: Caller, body: ExplainBody) -> dict[str, An
 def tokenize(desk: Desk, body: TextBody) -> dict[str, Any]:
     """The tokens of a text, without special ones, and what each is called."""
     served = desk.shelf.find(body.model, "tokenize")
-    ids = served.model.tokenizer.encode(whole(body.text))
+    ids = served.model.tokenizer.encode(body.text)
     return {"tokens": ids, "pieces": [served.model.tokenizer.token(token) for token in ids], "model": served.name}
 
 

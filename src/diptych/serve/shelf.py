@@ -74,6 +74,7 @@ class Served:
             "can": list(self.can),
             "language": self.language,
             "context_length": self.model.config.context_length,
+            **({"blank": self.model.tokenizer.token(self.model.tokenizer.mask_id)} if "fill" in self.can else {}),
         }
 
 
