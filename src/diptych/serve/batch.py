@@ -227,7 +227,8 @@ class Batch:
         if has_grown:
             self._counts.new_tokens += 1
         now = monotonic()
-        (self._counts.between_tokens if line.last_at else self._counts.first_token).add(now - (line.last_at or line.ask.asked_at))
+        seconds = now - (line.last_at or line.ask.asked_at)
+        (self._counts.between_tokens if line.last_at else self._counts.first_token).add(seconds)
         line.last_at = now
         text = line.told.grown()
         writing.limit(min(line.ask.max_new_tokens, self._slots.capacity - len(writing.prompt)))

@@ -78,7 +78,8 @@ class Solo:
             if pieces is not None and (pieces[index] or answer.tokens[before:]):
                 ask.tell(Piece(index, pieces[index], answer.tokens[before:], answer.chances[before:]))
                 if not before:
-                    self._counts.first_token.add(monotonic() - ask.asked_at)
+                    seconds = monotonic() - ask.asked_at
+                    self._counts.first_token.add(seconds)
                 self._counts.new_tokens += len(answer.tokens) - before
                 self._told[ask][index] = len(answer.tokens)
             if is_over:
