@@ -12,13 +12,13 @@ export function chatView() {
   const model = modelField("chat");
   const system = make("textarea", { rows: 3, wordPlaceholder: "systemExample" });
   const manner = settings({ max_tokens: 256 });
-  const log = make("ol", { class: "talk" });
+  const log = make("ol", { class: "talk", tabindex: "0", wordLabel: "talk" });
   const said = make("textarea", { rows: 2, wordPlaceholder: "sayExample" });
   const work = workplace(log);
   let turns = [];
 
   const again = button("regenerate", () => {
-    if (turns.at(-1)?.role === "assistant") drop();
+    if (turns.at(-1)?.role === "assistant") drop(turns.at(-1));
     answer();
   });
   const anew = button("newTalk", () => {
@@ -31,39 +31,41 @@ export function chatView() {
   const update = () => {
     again.disabled = anew.disabled = !turns.length;
   };
-  const drop = () => {
-    turns.pop();
-    log.lastElementChild.remove();
+  const drop = (turn) => {
+    turns = turns.filter((each) => each !== turn);
+    turn.item.remove();
   };
 
-  /** Show a turn; its text grows in the element that comes back. */
+  /** Show a turn: who said what, and the elements that show it. */
   function add(role, content) {
     const text = make("p", { class: "said" }, content);
-    log.append(make("li", { class: role }, make("p", { class: "who", word: role }), text));
-    turns.push({ role, content });
-    text.scrollIntoView({ block: "nearest" });
+    const item = make("li", { class: role }, make("p", { class: "who", word: role }), text);
+    const turn = { role, content, item, text };
+    log.append(item);
+    turns.push(turn);
+    log.scrollTop = log.scrollHeight;
     update();
-    return text;
+    return turn;
   }
 
   async function answer() {
-    const asked = [...(system.value.trim() ? [{ role: "system", content: system.value }] : []), ...turns];
-    const text = add("assistant", "");
-    const turn = turns.at(-1);
+    const before = system.value.trim() ? [{ role: "system", content: system.value }] : [];
+    const messages = [...before, ...turns.map(({ role, content }) => ({ role, content }))];
+    const turn = add("assistant", "");
     const heard = reader();
     await work.run(async (signal) => {
-      for await (const part of postStream("v1/chat/completions", { model: model.value(), messages: asked, ...manner.values() }, signal)) {
+      for await (const part of postStream("v1/chat/completions", { model: model.value(), messages, ...manner.values() }, signal)) {
         const grown = part.choices?.[0]?.delta?.content;
         if (!grown || signal.aborted) continue;
         turn.content += grown;
-        text.append(grown);
+        turn.text.append(grown);
         heard.add(grown);
-        text.scrollIntoView({ block: "nearest" });
+        log.scrollTop = log.scrollHeight;
       }
     });
     heard.end();
     // An answer of which nothing came is no turn.
-    if (!turn.content && turns.at(-1) === turn) drop();
+    if (!turn.content) drop(turn);
     update();
   }
 

@@ -62,6 +62,7 @@ export const chinese = {
   send: "发送",
   regenerate: "重新回答",
   newTalk: "新对话",
+  talk: "谈话内容",
   user: "您",
   assistant: "模型",
 

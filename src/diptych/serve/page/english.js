@@ -62,6 +62,7 @@ export const english = {
   send: "Send",
   regenerate: "Answer anew",
   newTalk: "New conversation",
+  talk: "What was said",
   user: "You",
   assistant: "Model",
 

@@ -43,7 +43,10 @@ export function searchView() {
       const asked = query.value.trim();
       if (!asked || !lines.length) return;
       const [wanted, ...vectors] = await read(model.value(), [asked, ...lines], signal);
-      const ranked = lines.map((name, place) => ({ name, share: cosine(wanted, vectors[place]) }));
+      const ranked = lines.map((name, place) => {
+        const share = cosine(wanted, vectors[place]);
+        return { name, share, shown: share.toFixed(2) };
+      });
       ranked.sort((one, other) => other.share - one.share);
       result.replaceChildren(bars(ranked.slice(0, SHOWN)));
       announce(word("nearest", { text: ranked[0].name }));

@@ -48,7 +48,7 @@ export function writeView() {
     pieces = kept;
     show();
     facts.textContent = "";
-    await work.run(async (signal) => {
+    const isOver = await work.run(async (signal) => {
       const prompt = begun + joined(kept);
       const asked = { model: model.value(), prompt, logprobs: ALTERNATIVES, ...manner.values() };
       for await (const part of postStream("v1/completions", asked, signal)) {
@@ -64,7 +64,7 @@ export function writeView() {
     });
     heard.end();
     const seconds = (performance.now() - since) / 1000;
-    say(facts, "writtenFacts", { count: pieces.length - kept.length, seconds });
+    if (isOver) say(facts, "writtenFacts", { count: pieces.length - kept.length, seconds });
   }
 
   const start = () => {
