@@ -19,15 +19,19 @@ def of_completion(
     Args:
         offset: where the first of them begins. after: the token before it.
     """
-    stream, offsets = TextStream(tokenizer, after=after), []
-    for token in ids:
+    stream, offsets, texts = TextStream(tokenizer, after=after), [], []
+    for token, chance in zip(ids, chances, strict=True):
         offsets.append(offset + len(stream.text))
+        texts.append(None if chance is None else _texts_by_name(tokenizer, chance, after))
         stream.push(token)
+        after = token
     return {
         "tokens": [tokenizer.token(token) for token in ids],
         "token_logprobs": [None if chance is None else chance.log_probability for chance in chances],
         "top_logprobs": [None if chance is None else _by_name(tokenizer, chance) for chance in chances],
         "text_offset": offsets,
+        # Beyond OpenAI's: a name is no text, with which a client could go on otherwise.
+        "top_texts": texts,
     }
 
 
@@ -60,6 +64,12 @@ def _by_name(tokenizer: Tokenizer, chance: Chance) -> dict[str, float]:
     """The alternatives, and the token itself, which a client compares with them."""
     logs = {tokenizer.token(token): log for token, log in chance.alternatives}
     return logs | {tokenizer.token(chance.token): chance.log_probability}
+
+
+def _texts_by_name(tokenizer: Tokenizer, chance: Chance, after: int | None) -> dict[str, str]:
+    """What each of those would add to the text; nothing where it is half of a character, or an end."""
+    tokens = dict.fromkeys([*(token for token, _log in chance.alternatives), chance.token])
+    return {tokenizer.token(token): TextStream(tokenizer, after=after).push(token) for token in tokens}
 
 
 def _bytes(tokenizer: Tokenizer, token: int) -> list[int]:
