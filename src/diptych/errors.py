@@ -697,7 +697,7 @@ CATALOGUE: dict[str, Message] = {
     ),
     "E575": Message(
         mark("Nobody says whose examples are whose, so there is no federation to train in."),
-        mark("Take federated with finetune, or with pretrain and a list of several files or folders as task.text."),
+        mark("Take federated with finetune or pretrain."),
     ),
     "E576": Message(
         mark("A federation's rounds are parts of what each client trains, which cannot be said in {budget}."),
@@ -754,6 +754,10 @@ CATALOGUE: dict[str, Message] = {
     "E589": Message(
         mark("{left} members are left, and {threshold} are needed to mend the sum."),
         mark("Repeat the round, with a lower threshold if so many drop out each time."),
+    ),
+    "E590": Message(
+        mark("The documents of a running text are dealt among clients by chance, not by {by}."),
+        mark("Set train.regime.federated.by to chance, or train each client's text on a machine of its own."),
     ),
     # E6xx: generating and predicting
     "E601": Message(

@@ -32,6 +32,7 @@ from diptych.running import (
     begin,
     command_of,
     cost_facts,
+    federated_of,
     interrupted,
     next_steps,
     open_workspace,
@@ -52,6 +53,8 @@ from diptych.text.shards import TokenShards
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.words import word_list
 from diptych.tokenizing import Tokens, all_tokens, make_tokenizer, make_tokens, open_corpus, replayed, tidy
+from diptych.training.federation import Client, federate
+from diptych.training.federation.dividing import divide_shards
 from diptych.training.loop import Outcome, train
 from diptych.training.order import Order
 from diptych.training.plan import Plan
@@ -207,7 +210,13 @@ def _train(
     plan = replace(training_plan(recipe, workspace), data=tokens.train.fingerprint)
     if recipe.train.words or recipe.run.snapshot_words:
         plan = _in_words(plan, recipe, tokens, model, workspace, ledger)
-    net, outcome = train(net, task, examples, held_out, regime_of(recipe, model.tokenizer), plan, tell, resume=resume)
+    learns, shown = task, examples
+    if (federated := federated_of(recipe)) is not None:
+        shares = divide_shards(tokens.train, federated, recipe.train.seed, ledger)
+        held = {name: task.examples(own, model.tokenizer, context, Ledger()) for name, own in shares.items()}
+        clients = [Client(name, own, number) for number, (name, own) in enumerate(held.items())]
+        learns, shown, plan = federate(task, clients, plan, federated.rounds, federated.share, ledger)
+    net, outcome = train(net, learns, shown, held_out, regime_of(recipe, model.tokenizer), plan, tell, resume=resume)
     model = Model(net, model.tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "pretrain")})

@@ -2,12 +2,14 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from diptych.errors import TrainingError
 from diptych.ledger import Ledger
 from diptych.tasks.tables import LabelledRow
-from diptych.training.federation.dividing import divide
+from diptych.text.shards import TokenShards
+from diptych.training.federation.dividing import divide, divide_shards
 from diptych.training.regimes.federated import FederatedSettings
 
 ROWS = [
@@ -73,3 +75,40 @@ def test_what_cannot_be_divided_is_said(rows, settings, code):
 def test_clients_are_not_counted_where_there_are_as_many_as_groups():
     with pytest.raises(ValueError, match="leave clients out"):
         FederatedSettings(by="group", clients=3)
+
+
+def shards(with_words=False):
+    documents = [[0, *range(10 * number + 1, 10 * number + 2 + number % 4)] for number in range(23)]
+    tokens = [token for document in documents for token in document] + [0]
+    borders = np.cumsum([0, *map(len, documents)])
+    continues = np.arange(len(tokens)) % 3 == 0 if with_words else None
+    return TokenShards(np.array(tokens, np.uint16), borders, np.arange(23), continues=continues)
+
+
+@pytest.mark.parametrize("with_words", [False, True])
+def test_the_documents_of_a_text_are_dealt_whole_each_with_its_own(with_words):
+    whole = shards(with_words)
+    parts = divide_shards(whole, FederatedSettings(clients=4), 0, Ledger())
+    assert [part.num_documents for part in parts.values()] == [6, 6, 6, 5]
+    found = {}
+    for part in parts.values():
+        assert part.tokens[-1] == 0 and part.borders[-1] == len(part.tokens) - 1
+        for number in range(part.num_documents):
+            start, stop = part.borders[number], part.borders[number + 1]
+            found[int(part.text_bytes[number])] = (
+                part.document(number).tolist(),
+                part.continues[start:stop].tolist() if with_words else None,
+            )
+    assert sorted(found) == list(range(23))
+    for number, (tokens, continues) in found.items():
+        assert tokens == whole.document(number).tolist()
+        assert not with_words or continues == whole.continues[whole.borders[number] : whole.borders[number + 1]].tolist()
+
+
+def test_one_client_has_the_text_as_it_is_and_text_is_dealt_by_chance_alone():
+    [part] = divide_shards(shards(), FederatedSettings(clients=1), 0, Ledger()).values()
+    np.testing.assert_array_equal(part.tokens, shards().tokens)
+    np.testing.assert_array_equal(part.borders, shards().borders)
+    with pytest.raises(TrainingError) as caught:
+        divide_shards(shards(), FederatedSettings(by="labels"), 0, Ledger())
+    assert caught.value.code == "E590"

@@ -11,8 +11,9 @@ from diptych.ledger import Ledger
 from diptych.messages import mark
 from diptych.streams import permute, stream
 from diptych.tasks.task import Row
-from diptych.training.federation.server import STAGE
+from diptych.text.shards import TokenShards
 
+STAGE = mark("clients")
 USUAL_CLIENTS = 10
 
 
@@ -37,8 +38,33 @@ def divide(rows: Sequence[Row], settings: Any, seed: int, ledger: Ledger, files:
     empty = [name for name, some in parts.items() if not some]
     for name in empty:
         ledger.add(STAGE, mark("clients without an example, left out"), where=name)
-    ledger.add(STAGE, mark("clients"), len(parts) - len(empty))
+    ledger.add(STAGE, mark("clients that take part"), len(parts) - len(empty))
     return {name: some for name, some in parts.items() if some}
+
+
+def divide_shards(shards: TokenShards, settings: Any, seed: int, ledger: Ledger) -> dict[str, TokenShards]:
+    """The documents of a text dealt among clients, each as tokens of its own.
+
+    Raises:
+        TrainingError E590: running text is to be divided otherwise than by chance.
+    """
+    if settings.by != "chance":
+        raise TrainingError("E590", by=settings.by)
+    count = min(settings.clients or USUAL_CLIENTS, shards.num_documents)
+    owner_of = _dealt(shards.num_documents, count, seed)
+    ledger.add(STAGE, mark("clients that take part"), count)
+    return {f"client {number + 1}": _of_documents(shards, np.flatnonzero(owner_of == number)) for number in range(count)}
+
+
+def _of_documents(shards: TokenShards, numbers: np.ndarray) -> TokenShards:
+    """Some documents of a text, with the separators that stand before them and the one behind the last."""
+    spans = [(int(shards.borders[number]), int(shards.borders[number + 1])) for number in numbers]
+    borders = np.cumsum([0, *(stop - start for start, stop in spans)])
+    end = int(shards.borders[-1])
+    spans += [(end, len(shards.tokens))]
+    tokens = np.concatenate([shards.tokens[start:stop] for start, stop in spans])
+    continues = None if shards.continues is None else np.concatenate([shards.continues[start:stop] for start, stop in spans])
+    return TokenShards(tokens, borders, shards.text_bytes[numbers], continues=continues)
 
 
 def _dealt(count: int, clients: int, seed: int) -> np.ndarray:
