@@ -108,10 +108,9 @@ def main() -> None:
     ours, *others, tuned = workers
     usual = max(others, key=lambda each: each.rate)
     for other in (usual, tuned):
-        ratios = [mine / theirs for mine, theirs in zip(ours.rates, other.rates, strict=True)]
-        memory = ours.peak_bytes / other.peak_bytes
+        ratios, memory = ours.beside(other), ours.peak_bytes / other.peak_bytes
         print(f"{statistics.median(ratios):.2f} times {other.name} round by round, at least {min(ratios):.2f}; {memory:.2f} of its memory")
-    keep(found.processor, str(shape), workers, ours.rate / usual.rate)
+    keep(found.processor, str(shape), workers, statistics.median(ours.beside(usual)))
 
 
 class Worker:
@@ -142,6 +141,10 @@ class Worker:
         seconds, peak_bytes = json.loads(self.process.stdout.readline())
         self.peak_bytes = max(self.peak_bytes, peak_bytes)
         return seconds
+
+    def beside(self, other: "Worker") -> list[float]:
+        """How many times as fast as another it was, round by round."""
+        return [mine / theirs for mine, theirs in zip(self.rates, other.rates, strict=True)]
 
     @property
     def rate(self) -> float:

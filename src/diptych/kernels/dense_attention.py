@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 LONGEST = 512
 """Beyond this the scores of a step take more memory than the weights of a small model."""
@@ -69,6 +70,7 @@ class _Dense(torch.autograd.Function):
         return y_SHTK
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         S, H, T, K = ctx.shape
         k, v, *kept = ctx.saved_tensors

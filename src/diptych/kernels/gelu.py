@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 CHUNK = 1 << 20
 """Numbers at a time: three float32 buffers of them fit in the cache; fewer would wait for the threads of each pass to meet."""
@@ -46,6 +47,7 @@ class _GeluTanh(torch.autograd.Function):
         return value
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
         return grads[0] * slope
