@@ -19,6 +19,7 @@ _HOMES = {
     "distill": "api",
     "audit_bias": "auditing",
     "evaluate": "api",
+    "calibrate": "calibrating",
     "compare": "api",
     "decide": "deciding",
     "check_data": "checking",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from diptych.advice import advise
     from diptych.api import compare, create, distill, evaluate, export, finetune, load, models, pretrain, quantize, run
     from diptych.auditing import audit_bias
+    from diptych.calibrating import calibrate
     from diptych.checking import check_data
     from diptych.deciding import decide
     from diptych.errors import DiptychError

@@ -1140,6 +1140,18 @@ CATALOGUE: dict[str, Message] = {
         mark("{path} cannot be trained again: there is no recipe of a classifier with its data in it, or no labelled texts to compare on."),
         mark("Give a folder that `diptych finetune` wrote from a file, and labelled texts that it was not trained on."),
     ),
+    "E847": Message(
+        mark("This model does not choose one label for a text, so it has no confidence to calibrate (heads: {heads})."),
+        mark("Give a classifier that `diptych finetune` made from a table with one label a row."),
+    ),
+    "E848": Message(
+        mark("{count} rows with a label are too few to find a temperature on one half and judge it on the other."),
+        mark("Give at least {fewest} rows that the model was not trained on."),
+    ),
+    "E849": Message(
+        mark("{value} is no share of right answers to aim at."),
+        mark("Give a number between 0 and 1, for example 0.95."),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),

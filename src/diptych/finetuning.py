@@ -344,6 +344,7 @@ def _keep(
         systems=rows,
         confusion=comparison.table if comparison else None,
         labels=comparison.labels if comparison else (),
+        reliability=comparison.reliability if comparison else (),
         mistakes=comparison.mistakes if comparison else (),
         top_words=comparison.top_words if comparison and len(comparison.labels) <= 12 else {},
         events=read_events(workspace.journal),

@@ -1,4 +1,4 @@
-"""Commands that look into a model: `explain`, `trace`."""
+"""Commands that look into a model: `explain`, `trace`, `calibrate`."""
 
 import json
 import sys
@@ -90,7 +90,29 @@ def trace(
     print(_("{path} written").format(path=path))
 
 
+def calibrate(
+    model: Folder,
+    data: Annotated[str, typer.Argument(help="Labelled rows that the model was not trained on.")],
+    out: Annotated[str | None, typer.Option(help="The folder to write; left out, the model's own.")] = None,
+    target: Annotated[float | None, typer.Option(help="Find the confidence from which on such a share of the answers is right.")] = None,
+    text: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed cuts the rows in the same halves.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Whether a classifier may be believed when it says how sure it is: a temperature that mends it, and when it should not answer.
+
+    Example: `diptych calibrate my-classifier dev.csv --target 0.95`
+    """
+    from diptych.calibrating import calibrate as find
+
+    columns = {name: value for name, value in (("text", text), ("label", label)) if value is not None}
+    found = find(model, data, out, target=target, seed=seed, **columns)
+    print(json.dumps(found.to_json(), ensure_ascii=False) if as_json else found)
+
+
 def add_to(app: typer.Typer) -> None:
     """Hang these commands in."""
     app.command()(explain)
     app.command()(trace)
+    app.command()(calibrate)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.evaluation.calibration import Bin
 from diptych.evaluation.intervals import Counts, Score, Scores, classification_scores, difference, language_scores, ratio_score
 from diptych.messages import _
 from diptych.tasks.measure import measure
@@ -42,6 +43,8 @@ class Comparison:
     """Confusions, where there are classes."""
     mistakes: list[tuple[str, str, str, float]] = field(default_factory=list)
     """(text, gold, predicted, probability), the most confident first."""
+    reliability: list[Bin] = field(default_factory=list)
+    """Of one label a text, how often each confidence was right."""
     top_words: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     watched: str = "accuracy"
     """The score that the systems are compared by."""

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,26 @@ def confusion_matrix(table: np.ndarray, labels: Sequence[str]) -> str:
         return _svg(_confusion_matrix(table, labels))
 
 
+def reliability_curve(curves: Mapping[str, Sequence[Any]]) -> str:
+    """The share that was right over the confidence, a curve a name, with intervals; the diagonal is what may be believed.
+
+    Args:
+        curves: bins (`evaluation.calibration.Bin`) by name.
+    """
+    with _style():
+        return _svg(_reliability_curve(curves))
+
+
+def coverage_curve(kept: Sequence[Any]) -> str:
+    """The share that is right among the answers that are kept, over the share of texts that is answered, from the surest answers on.
+
+    Args:
+        kept: `evaluation.calibration.Kept` at each threshold.
+    """
+    with _style():
+        return _svg(_coverage_curve(kept))
+
+
 def _loss_curve(training: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, float]]) -> Any:
     figure, axes = _figure(6.4, 2.8)
     if training:
@@ -62,6 +82,34 @@ def _confusion_matrix(table: np.ndarray, labels: Sequence[str]) -> Any:
         axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
     axes.set_xlabel(_("predicted"))
     axes.set_ylabel(_("gold"))
+    return figure
+
+
+def _reliability_curve(curves: Mapping[str, Sequence[Any]]) -> Any:
+    figure, axes = _figure(4.2, 3.6)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--")
+    for (name, bins), colour in zip(curves.items(), (OTHER, MAIN) if len(curves) > 1 else (MAIN,), strict=True):
+        x, y = [each.confidence for each in bins], [each.right for each in bins]
+        reach = [[each.right - each.low for each in bins], [each.high - each.right for each in bins]]
+        axes.errorbar(x, y, yerr=reach, color=colour, marker="o", markersize=3.5, linewidth=1.2, elinewidth=0.7, label=name)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel(_("confidence"))
+    axes.set_ylabel(_("share that was right"))
+    if len(curves) > 1:
+        axes.legend(frameon=False, labelcolor=INK)
+    return figure
+
+
+def _coverage_curve(kept: Sequence[Any]) -> Any:
+    figure, axes = _figure(4.2, 3.0)
+    x = [each.coverage for each in kept]
+    axes.plot(x, [each.accuracy for each in kept], color=MAIN, marker="o", markersize=2.5, linewidth=1.2, label=_("right"))
+    axes.plot(x, [each.low for each in kept], color=INK, linewidth=0.8, linestyle=":", label=_("at least, with 95 % confidence"))
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel(_("share of texts that is answered"))
+    axes.set_ylabel(_("share that was right"))
+    axes.legend(frameon=False, labelcolor=INK)
     return figure
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.evaluation.calibration import Bin
 from diptych.evaluation.intervals import Score, Scores
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
 from diptych.page import page, write_page
-from diptych.report.plots import confusion_matrix, loss_curve
+from diptych.report.plots import confusion_matrix, loss_curve, reliability_curve
 from diptych.training.progress import Event
 
 
@@ -39,6 +40,8 @@ class ReportData:
     systems: Sequence[TableRow] = ()
     confusion: np.ndarray | None = None
     labels: Sequence[str] = ()
+    reliability: Sequence[Bin] = ()
+    """How often each confidence was right."""
     mistakes: Sequence[tuple[str, str, str, float]] = ()
     """(text, gold, predicted, probability)"""
     top_words: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
@@ -67,6 +70,7 @@ def render(data: ReportData) -> str:
         _section("", _verdict(data)),
         _section(_("Scores"), _table(data.systems)),
         _section(_("Confusion"), _confusion(data)),
+        _section(_("How sure it says it is, and how sure it may be"), _reliability(data.reliability)),
         _section(_("Most confident mistakes"), _mistakes(data.mistakes)),
         _section(_("Words that weigh most in the word count"), _words(data.top_words)),
         _section(_("Loss over time"), _curve(data.events)),
@@ -123,6 +127,10 @@ def _confusion(data: ReportData) -> str:
     if data.confusion is None or not data.confusion.sum():
         return ""
     return f'<figure class="wide">{confusion_matrix(data.confusion, data.labels)}</figure>'
+
+
+def _reliability(bins: Sequence[Bin]) -> str:
+    return f'<figure class="wide">{reliability_curve({"": bins})}</figure>' if len(bins) > 1 else ""
 
 
 def _mistakes(mistakes: Sequence[tuple[str, str, str, float]]) -> str:

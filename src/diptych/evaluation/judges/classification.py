@@ -9,6 +9,7 @@ import numpy as np
 
 from diptych.evaluation.baselines import Baseline, bag_of_words, majority, tfidf
 from diptych.evaluation.baselines.labels import constant, several_tfidf, similarity, tfidf_regression
+from diptych.evaluation.calibration import reliability
 from diptych.evaluation.chances import calibration_error_of, pr_area_of, share_of
 from diptych.evaluation.correlation import pearson_of, spearman_of
 from diptych.evaluation.evaluate import Comparison, score_predictions
@@ -101,6 +102,7 @@ class ClassificationJudge:
         comparison.labels = task.labels
         comparison.table = confusion(gold, [numbers[each.label] for each in answers], len(numbers))
         comparison.top_words = self._top_words
+        comparison.reliability = reliability([each.probability for each in answers], [each.label == row.label for row, each in pairs])
         wrong = [(row, each) for row, each in pairs if each.label != row.label]
         wrong.sort(key=lambda pair: -pair[1].probability)
         comparison.mistakes = [(" | ".join(row.texts), shown(row.label), each.label, each.probability) for row, each in wrong[:12]]
