@@ -70,13 +70,13 @@ def test_a_promised_accuracy_is_kept_in_nineteen_of_twenty_samples() -> None:
 
     whole = sample(200_000)
     broken = promised = 0
-    for _round in range(120):
+    for _round in range(60):
         found = threshold_for(0.85, *sample(600))
         if found is not None:
             kept = whole[0] >= found.threshold
             promised += 1
             broken += whole[1][kept].mean() < 0.85
-    assert promised > 60 and broken / promised <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / promised)
+    assert promised > 30 and broken / promised <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / promised)
 
 
 def test_no_threshold_promises_what_the_answers_cannot_keep() -> None:

@@ -19,7 +19,7 @@ from diptych.evaluation.intervals import LEVEL
 COLDEST, HOTTEST = 0.02, 50.0
 THRESHOLDS = tuple(np.round(np.arange(0.99, -0.001, -0.01), 2).tolist())
 FEWEST_KEPT = 20
-"""Of fewer answers a share says nothing, so the search goes on to a lower threshold."""
+"""Of fewer answers a share says nothing."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,10 @@ def coverage(chances_N: np.ndarray, right_N: np.ndarray, thresholds: Sequence[fl
 
 def threshold_for(target: float, chances_N: np.ndarray, right_N: np.ndarray) -> Kept | None:
     """The lowest threshold at which the share of right answers is shown to reach `target`; None where none does."""
-    best = None
+    best, few = None, min(_enough(target), len(chances_N))
     for each in coverage(chances_N, right_N):
-        if round(each.coverage * len(chances_N)) < FEWEST_KEPT and each.low < target:
+        # How many are kept is known before it is known how many are right, so leaving a threshold out for it spoils no promise.
+        if round(each.coverage * len(chances_N)) < few:
             continue
         if each.low < target:
             break
@@ -108,6 +109,14 @@ def wilson(hits: float, size: int, z: float = 1.959963984540054) -> tuple[float,
     middle = (share + z * z / (2 * size)) / wide
     reach = z / wide * np.sqrt(share * (1 - share) / size + z * z / (4 * size * size))
     return float(max(0.0, middle - reach)), float(min(1.0, middle + reach))
+
+
+def _enough(target: float) -> int:
+    """How many answers it takes to show a target with a share that lies halfway between it and 1."""
+    size = FEWEST_KEPT
+    while _lower(int((1 + target) / 2 * size), size) < target:
+        size += max(1, size // 20)
+    return size
 
 
 def _lower(hits: int, size: int) -> float:
