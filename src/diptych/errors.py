@@ -1152,6 +1152,10 @@ CATALOGUE: dict[str, Message] = {
         mark("{value} is no share of right answers to aim at."),
         mark("Give a number between 0 and 1, for example 0.95."),
     ),
+    "E850": Message(
+        mark("The text has {length:,} tokens and is read in {windows} windows, and this way of explaining looks at one."),
+        mark('Take "shapley", "owen", "lime" or "occlusion", with sentences as units where there are many words.'),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),

@@ -237,8 +237,9 @@ def test_bad_texts_are_refused_with_a_reason(made: Made) -> None:
     for text in ("", " \n", ("", "")):
         with pytest.raises(UsageError, match="E801"):
             question_of(net, tokenizer, text)
+    filler, tokenizer = made("bert", "lm")
     with pytest.raises(UsageError, match="E803"):
-        question_of(net, tokenizer, "long " * 60)
+        question_of(filler, tokenizer, "long " * 60 + "[MASK]")
     bare, tokenizer = made("bert")
     bare.keep_heads(())
     with pytest.raises(UsageError, match="E809"):

@@ -14,6 +14,7 @@ from diptych.explain.attention import last_layer, rolled_out
 from diptych.explain.faithfulness import Faithfulness, Yardstick, agreement
 from diptych.explain.gradients import input_x_gradient, integrated_gradients
 from diptych.explain.lime import lime
+from diptych.explain.long import subject_of
 from diptych.explain.method import Method
 from diptych.explain.occlusion import occlusion
 from diptych.explain.owen import owen
@@ -233,7 +234,7 @@ def explain(
         raise UsageError("E812", method=method, hint=nearest(method, METHODS))
     net.eval()
     question = question_of(net, tokenizer, given, label=label, against=against, of=of)
-    subject = Subject(net, question, units_of(question.reading, units), blank_of(tokenizer))
+    subject = subject_of(net, question, units_of(question.reading, units), blank_of(tokenizer))
     start = time.perf_counter()
     attribute = METHODS[method][0]
     found = attribute(subject, budget, seed)
@@ -270,7 +271,7 @@ def _others(subject: Subject, method: str, simple: Baseline | None, budget: int,
     """(name, values, what it would answer) of what stands beside: attention, and the simple model."""
     found: list[tuple[str, np.ndarray, str | None]] = []
     config = subject.net.config
-    if method != "rollout" and not config.cell and not config.is_encoder_decoder:
+    if method != "rollout" and not config.cell and not config.is_encoder_decoder and not subject.question.windows:
         found.append((METHODS["rollout"][1], rolled_out(subject, budget, seed).values, None))
     view = simple_view(simple, subject.question, subject.units) if simple is not None else None
     if view is not None:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from diptych.errors import UsageError
-from diptych.explain.perturb import Subject, blank_of
+from diptych.explain.long import subject_of
+from diptych.explain.perturb import blank_of
 from diptych.explain.question import question_of
 from diptych.messages import _
 from diptych.tasks.head_task import ask
@@ -35,7 +36,7 @@ def logit_lens(net: Any, tokenizer: Tokenizer, given: Any, top: int = 3) -> Lens
     """What a stack's head says after each layer, to the question that `question_of` finds.
 
     Raises:
-        UsageError E809: the model marks stretches or answers, at more than one place. E810, E811: it is no stack of attention.
+        UsageError E809: the model marks stretches or answers, at more than one place. E810, E811: it is no stack of attention. E850: it is read in windows.
     """
     if net.config.cell or net.config.is_encoder_decoder:
         raise UsageError("E810" if net.config.cell else "E811", family=net.config.family)
@@ -43,7 +44,7 @@ def logit_lens(net: Any, tokenizer: Tokenizer, given: Any, top: int = 3) -> Lens
     question = question_of(net, tokenizer, given)
     if question.head not in ("classes", "lm") or question.scale == "number":
         raise UsageError("E809", heads=", ".join(net.heads))
-    text, at_BP = Subject(net, question, [], blank_of(tokenizer)).lay_whole()
+    text, at_BP = subject_of(net, question, [], blank_of(tokenizer)).lay_whole()
     seen: list[torch.Tensor] = []
     handles = [net.body.layers[0].register_forward_pre_hook(lambda _module, given: seen.append(given[0]))]
     handles += [layer.register_forward_hook(lambda _module, _given, out: seen.append(out)) for layer in net.body.layers]

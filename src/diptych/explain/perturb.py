@@ -63,13 +63,8 @@ class Subject:
         keys = [row.tobytes() for row in kept_MU]
         fresh = {key: row for key, row in zip(keys, kept_MU, strict=True) if key not in self._known}
         self.num_evaluations += len(fresh)
-        variants = [self._variant(row) for row in fresh.values()]
-        names = list(fresh)
-        for few in by_size([len(variant) for variant in variants], TOKENS_AT_ONCE, TEXTS_AT_ONCE):
-            texts, at_BP = self._lay([variants[number] for number in few])
-            with torch.inference_mode():
-                scores = self.question.score(self.net, texts, at_BP).double().cpu().tolist()
-            self._known.update(zip((names[number] for number in few), scores, strict=True))
+        scores = self._scores([self._variant(row) for row in fresh.values()])
+        self._known.update(zip(fresh, scores, strict=True))
         return np.array([self._known[key] for key in keys])
 
     def lay_whole(self, copies: int = 1) -> tuple[Packed, torch.Tensor]:
@@ -85,6 +80,16 @@ class Subject:
     def by_unit(self, values_T: np.ndarray) -> np.ndarray:
         """The sum over the tokens of each unit: [U]."""
         return np.array([values_T[list(unit.tokens)].sum() for unit in self.units])
+
+    def _scores(self, variants: Sequence[np.ndarray]) -> list[float]:
+        found = [0.0] * len(variants)
+        for few in by_size([len(variant) for variant in variants], TOKENS_AT_ONCE, TEXTS_AT_ONCE):
+            texts, at_BP = self._lay([variants[number] for number in few])
+            with torch.inference_mode():
+                scores = self.question.score(self.net, texts, at_BP).double().cpu().tolist()
+            for number, score in zip(few, scores, strict=True):
+                found[number] = score
+        return found
 
     def _variant(self, kept_U: np.ndarray) -> np.ndarray:
         """The places of the tokens that are left; a blank is the place less the text's length."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diptych.config import nearest
 from diptych.errors import UsageError
-from diptych.explain.reading import Reading, checked, find_stretch, read_framed
+from diptych.explain.reading import Reading, checked, find_stretch, read_framed, read_long
 from diptych.messages import _
 from diptych.packed import Packed
 from diptych.tasks import task_of_net
@@ -58,6 +58,8 @@ class Question:
     can_shorten: bool = True
     scale: Scale = "odds"
     is_causal: bool | None = None
+    windows: tuple[tuple[int, ...], ...] = ()
+    """Of a text that is longer than the context, the tokens of each window; the answer is the mean of their logits."""
 
     def score(self, net: Any, texts: Packed, at_BP: Tensor) -> Tensor:
         """The number for each of some variants of the text: [B].
@@ -68,11 +70,12 @@ class Question:
         hidden_ND = net.hidden(texts)
         if not at_BP.shape[1]:
             every = torch.arange(texts.num_texts, device=hidden_ND.device)
-            return self._weighed(ask(net, self.head, hidden_ND, texts, every).logits().float())
+            return self.weighed(ask(net, self.head, hidden_ND, texts, every).logits().float())
         logits_MC = ask(net, self.head, hidden_ND, texts, at_BP.flatten()).logits().float()
-        return self._weighed(logits_MC).view(at_BP.shape).mean(-1)
+        return self.weighed(logits_MC).view(at_BP.shape).mean(-1)
 
-    def _weighed(self, logits_MC: Tensor) -> Tensor:
+    def weighed(self, logits_MC: Tensor) -> Tensor:
+        """The number that some logits of the head make: [M]."""
         for_M = logits_MC[:, list(self.chosen)].logsumexp(-1)
         if self.others is None:
             rest_MC = logits_MC.index_fill(-1, torch.tensor(self.chosen, device=logits_MC.device), -torch.inf)
@@ -159,15 +162,17 @@ def question_of(
 
 
 def _of_class(net: Any, tokenizer: Tokenizer, task: Any, texts: tuple[str, ...], label: str | None, against: str | None) -> Question:
-    reading = read_framed(texts, tokenizer, net.config.context_length)
+    limit = min(net.config.context_length, task.settings.max_length or net.config.context_length)
+    reading, windows = read_long(texts, tokenizer, limit, is_cut=task.settings.long == "cut")
     labels, kind = tuple(task.labels), net.config.label_kind
     if kind == "graded":
         _refuse(label=label, against=against)
-        return Question(reading, "classes", _("grade"), (0,), (), scale="number")
+        return Question(reading, "classes", _("grade"), (0,), (), scale="number", windows=windows)
     if label is not None:
         chosen = _number(label, labels)
     else:
-        logits_C = _logits(net, "classes", reading)[0]
+        parts = [reading.only(window) for window in windows] or [reading]
+        logits_C = torch.stack([_logits(net, "classes", part)[0] for part in parts]).mean(0)
         free = [number for number, name in enumerate(labels) if name != against] or [0]
         chosen = max(free, key=lambda number: float(logits_C[number]))
     if against is not None:
@@ -177,7 +182,7 @@ def _of_class(net: Any, tokenizer: Tokenizer, task: Any, texts: tuple[str, ...],
             raise UsageError("E802", label=against, known=known, hint="")
     else:
         others = () if kind == "several" or len(labels) == 1 else None
-    return Question(reading, "classes", labels[chosen], (chosen,), others, against)
+    return Question(reading, "classes", labels[chosen], (chosen,), others, against, windows=windows)
 
 
 def _of_tag(net: Any, tokenizer: Tokenizer, task: Any, texts: tuple[str, ...], label: str | None, against: str | None, of: Any) -> Question:

@@ -4,6 +4,7 @@ Everything in this room takes tokens away, never characters: a text that is deco
 the one that the model was asked about.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +14,7 @@ import numpy as np
 from diptych.errors import UsageError
 from diptych.messages import mark
 from diptych.tasks.spans import encode_places
+from diptych.tasks.windows import runs_of, shorten
 from diptych.text.tokenizer import Tokenizer
 from diptych.text.word_pieces import WordFinder
 from diptych.text.words import sentences
@@ -41,6 +43,11 @@ class Reading:
         found = ((place, span) for place, span in enumerate(self.spans) if span is not None)
         return tuple(place for place, (owner, first, last) in found if owner == part and first < stop and last > start)
 
+    def only(self, places: Sequence[int]) -> "Reading":
+        """Some of the tokens."""
+        chosen = list(places)
+        return Reading(self.texts, self.ids[chosen], self.types[chosen], tuple(self.spans[place] for place in chosen))
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -67,6 +74,32 @@ def read_framed(texts: Sequence[str], tokenizer: Tokenizer, limit: int) -> Readi
     ids = [known[-1 - each][0] if each < 0 else each for each in framed]
     spans = tuple(known[-1 - each][1] if each < 0 else None for each in framed)
     return checked(Reading(tuple(texts), np.asarray(ids, np.int64), np.asarray(types, np.int64), spans), limit)
+
+
+def read_long(
+    texts: Sequence[str], tokenizer: Tokenizer, limit: int, *, is_cut: bool = False
+) -> tuple[Reading, tuple[tuple[int, ...], ...]]:
+    """A text or a pair of any length, and the tokens of each window in which a classifier reads it; no window where it fits.
+
+    Args:
+        is_cut: whether the classifier reads the beginning alone, which is one window then.
+
+    Raises:
+        UsageError E801: there is no text.
+    """
+    reading = read_framed(texts, tokenizer, sys.maxsize)
+    if len(reading.ids) <= limit:
+        return reading, ()
+    owners = [None if span is None else span[0] for span in reading.spans]
+    parts = [[place for place, owner in enumerate(owners) if owner == part] for part in range(len(texts))]
+    room = max(1, limit - owners.count(None))
+    if is_cut:
+        kept = [shorten(parts, room)]
+    else:
+        runs = runs_of([len(part) for part in parts], room)
+        kept = [[part[first:stop] for part, (first, stop) in zip(parts, each, strict=True)] for each in runs]
+    special = [place for place, owner in enumerate(owners) if owner is None]
+    return reading, tuple(tuple(sorted([*special, *(place for part in each for place in part)])) for each in kept)
 
 
 def checked(reading: Reading, limit: int) -> Reading:

@@ -69,7 +69,7 @@ def frame_texts(
     framed = []
     for number, parts in enumerate(_encoded(texts, tokenizer)):
         room = max(0, limit - tokenizer.num_special(pair=len(parts) > 1))
-        kept = _shorten(list(parts), room)
+        kept = shorten(list(parts), room)
         lost = sum(map(len, parts)) - sum(map(len, kept))
         if lost:
             place = where[number] if where else None
@@ -93,18 +93,24 @@ def frame_windows(
         if sum(map(len, parts)) <= room:
             found.append([_frame(parts, tokenizer)])
             continue
-        place = where[number] if where else None
+        runs = runs_of([len(part) for part in parts], room)
         longest = max(range(len(parts)), key=lambda part: len(parts[part]))
-        kept = [part if at == longest else part[: room // 2] for at, part in enumerate(parts)]
-        ledger.add("texts", "texts longer than the context, read in windows", total=len(texts), where=place)
-        ledger.add("texts", "tokens cut off", sum(map(len, parts)) - sum(map(len, kept)))
-        size = max(1, room - sum(len(part) for at, part in enumerate(kept) if at != longest))
-        windows = []
-        for first in _starts(len(kept[longest]), size, size - size // OVERLAP, is_flush=True):
-            run = kept[longest][first : first + size]
-            windows.append(_frame([run if at == longest else part for at, part in enumerate(kept)], tokenizer))
-        found.append(windows)
+        lost = sum(len(part) - runs[0][at][1] for at, part in enumerate(parts) if at != longest)
+        ledger.add("texts", "texts longer than the context, read in windows", total=len(texts), where=where[number] if where else None)
+        ledger.add("texts", "tokens cut off", lost)
+        found.append([_frame([part[first:stop] for part, (first, stop) in zip(parts, each, strict=True)], tokenizer) for each in runs])
     return found
+
+
+def runs_of(sizes: Sequence[int], room: int) -> list[list[tuple[int, int]]]:
+    """Of each window the (first, stop) of each part, for parts of these sizes that do not fit into `room` tokens together."""
+    longest = max(range(len(sizes)), key=sizes.__getitem__)
+    kept = [size if part == longest else min(size, room // 2) for part, size in enumerate(sizes)]
+    own = max(1, room - sum(size for part, size in enumerate(kept) if part != longest))
+    starts = _starts(sizes[longest], own, own - own // OVERLAP, is_flush=True)
+    return [
+        [(first, min(first + own, size)) if part == longest else (0, kept[part]) for part, size in enumerate(sizes)] for first in starts
+    ]
 
 
 def cut_windows(ids: Sequence[int], row: int, frame: Frame, before: int, room: int, step: int) -> list[Window]:
@@ -167,7 +173,7 @@ def _starts(length: int, size: int, step: int, *, is_flush: bool) -> list[int]:
     return starts
 
 
-def _shorten(parts: list[list[int]], room: int) -> list[list[int]]:
+def shorten(parts: list[list[int]], room: int) -> list[list[int]]:
     while sum(map(len, parts)) > max(0, room):
         longest = max(range(len(parts)), key=lambda part: len(parts[part]))
         others = sum(map(len, parts)) - len(parts[longest])
