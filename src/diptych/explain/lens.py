@@ -36,7 +36,8 @@ def logit_lens(net: Any, tokenizer: Tokenizer, given: Any, top: int = 3) -> Lens
     """What a stack's head says after each layer, to the question that `question_of` finds.
 
     Raises:
-        UsageError E809: the model marks stretches or answers, at more than one place. E810, E811: it is no stack of attention. E850: it is read in windows.
+        UsageError E809: the model marks stretches or answers, at more than one place. E810, E811: it is no stack of attention. E850:
+            the text is read in windows.
     """
     if net.config.cell or net.config.is_encoder_decoder:
         raise UsageError("E810" if net.config.cell else "E811", family=net.config.family)
