@@ -46,7 +46,7 @@ def test_the_whole_is_what_is_predicted_and_without_a_sentence_its_windows_are_w
     kept[[0, 4]] = False
     gone = {place for unit, is_kept in zip(units, kept, strict=True) if not is_kept for place in unit.tokens}
     rows = [[int(question.reading.ids[place]) for place in window if place not in gone] for window in question.windows]
-    logits = torch.stack([net.logits(torch.tensor([row]))[0] for row in rows]).mean(0)
+    logits = torch.stack([net.logits(torch.tensor([row]))[0] for row in rows]).mean(0).detach()
     rest = logits[[number for number in range(len(logits)) if number not in question.chosen]]
     expected = float(logits[list(question.chosen)].logsumexp(0) - rest.logsumexp(0))
     assert float(subject(kept[None])[0]) == pytest.approx(expected, abs=1e-4)
