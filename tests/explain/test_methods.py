@@ -15,7 +15,8 @@ from diptych.explain.lime import fit, lime, variants
 from diptych.explain.occlusion import occlusion
 from diptych.explain.owen import halfway, owen, sentence_ends
 from diptych.explain.perturb import Subject
-from diptych.explain.shapley import coalitions, shapley, solve
+from diptych.explain.sets import values_of_sets
+from diptych.explain.shapley import coalitions, kernel_shap, shapley, solve
 
 SHORT = ("the food was good", "这家酒店很干净")
 
@@ -77,6 +78,47 @@ def test_a_game_of_twenty_units_is_solved_with_few_sets() -> None:
     found = solve(kept_MU, weights_M, gains, total)
     assert found.sum() == pytest.approx(total, abs=1e-9)
     assert np.abs(found - exact).mean() < 0.05 * np.abs(exact).mean()
+
+
+def game(size: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A game of which the exact values are known: single units, pairs, and one product of three; a few of them weigh most."""
+    draw = np.random.default_rng(seed)
+    strength = draw.gamma(0.5, size=size)
+    alone = strength * draw.normal(size=size)
+    pairs = np.triu(np.outer(strength, strength) * draw.normal(size=(size, size)), 1)
+    three = np.argsort(-strength)[:3]
+
+    def play(kept_MU: np.ndarray) -> np.ndarray:
+        kept = kept_MU.astype(float)
+        return kept @ alone + np.einsum("mi,ij,mj->m", kept, pairs, kept) + 2.0 * kept[:, three].prod(1)
+
+    exact = alone + (pairs.sum(0) + pairs.sum(1)) / 2
+    exact[three] += 2.0 / 3
+    play.exact = exact  # type: ignore[attr-defined]
+    return play
+
+
+def test_what_is_learnt_from_sets_is_exact_with_all_of_them() -> None:
+    play = game(7, 1)
+    every = (np.arange(2**7)[:, None] >> np.arange(7) & 1).astype(bool)
+    assert values_of_sets(every, play(every)) == pytest.approx(play.exact, abs=1e-4)
+    assert not values_of_sets(every, np.zeros(128)).any()
+
+
+def test_what_is_learnt_from_sets_is_at_most_half_as_wrong_as_regression() -> None:
+    errors = []
+    for seed in range(4):
+        play = game(10, seed)
+        kept_MU, weights_M = coalitions(10, 74, seed=seed)
+        everything, nothing = np.ones((1, 10), bool), np.zeros((1, 10), bool)
+        total = float(play(everything)[0])
+        regressed = solve(kept_MU, weights_M, play(kept_MU), total)
+        sets = np.concatenate([everything, nothing, kept_MU])
+        learnt = values_of_sets(sets, play(sets))
+        assert learnt.sum() == pytest.approx(total, abs=1e-9)
+        errors.append([np.abs(found - play.exact).mean() for found in (learnt, regressed)])
+    learnt, regressed = np.mean(errors, axis=0)
+    assert learnt <= 0.5 * regressed
 
 
 def test_owen_values_are_the_mean_over_the_orders_in_which_halves_come_together(subject_of: SubjectOf) -> None:
@@ -151,8 +193,9 @@ def test_a_linear_game_is_read_off_by_every_method_of_sets() -> None:
 
     weights = np.random.default_rng(1).normal(size=9)
     subject = Linear(weights, Bare, [Unit(0, number, number + 1, (number,)) for number in range(9)])
-    for method in (shapley, owen, occlusion):
+    for method in (kernel_shap, owen, occlusion):
         assert method(subject, 60, 0).values == pytest.approx(weights, abs=1e-9)
+    assert shapley(subject, 60, 0).values == pytest.approx(weights, abs=1e-3)
     assert np.corrcoef(lime(subject, 300, 0).values, weights)[0, 1] > 0.99
 
 

@@ -12,7 +12,7 @@ from diptych.messages import _
 Folder = Annotated[str, typer.Argument(help="A model folder, or the name of an installed model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Page = Annotated[str | None, typer.Option(help="Write a page with pictures to this file; it needs no network.")]
-METHODS = "shapley, owen, lime, occlusion, integrated-gradients, gradient, attention, rollout"
+METHODS = "shapley, kernel-shap, owen, lime, occlusion, integrated-gradients, gradient, attention, rollout"
 
 
 def explain(

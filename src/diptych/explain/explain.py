@@ -21,13 +21,14 @@ from diptych.explain.owen import owen
 from diptych.explain.perturb import Subject, blank_of
 from diptych.explain.question import Question, question_of
 from diptych.explain.reading import Marked, Unit, UnitKind, units_of
-from diptych.explain.shapley import shapley
+from diptych.explain.shapley import kernel_shap, shapley
 from diptych.explain.simple import disagreements, simple_view
 from diptych.messages import _, mark
 from diptych.text.tokenizer import Tokenizer
 
 METHODS: dict[str, tuple[Method, str]] = {
-    "shapley": (shapley, mark("Shapley values (KernelSHAP)")),
+    "shapley": (shapley, mark("Shapley values")),
+    "kernel-shap": (kernel_shap, mark("Shapley values (KernelSHAP)")),
     "owen": (owen, mark("Owen values, halves of the text")),
     "lime": (lime, mark("LIME")),
     "occlusion": (occlusion, mark("occlusion")),
@@ -37,7 +38,7 @@ METHODS: dict[str, tuple[Method, str]] = {
     "rollout": (rolled_out, mark("attention through all layers (where it looks, no reason)")),
 }
 DEFAULT = "shapley"
-DRAWN = ("shapley", "lime")
+DRAWN = ("shapley", "kernel-shap", "lime")
 """Methods that draw variants by chance, so that another seed gives other numbers."""
 BUDGET = 400
 OTHER_SEEDS = 2

@@ -1,10 +1,10 @@
-"""Shapley values by regression: KernelSHAP (Lundberg and Lee 2017), with paired coalitions (Covert and Lee 2021).
+"""Shapley values: exact where every set of units can be asked, by regression (KernelSHAP) or by what was learnt from the sets otherwise.
 
-The Shapley value of a unit is what it adds to the answer, averaged over all orders in which the units can come. It is also the
-solution of a least-squares problem over all sets of units, weighted by (U - 1) / (C(U, s) s (U - s)) for sets of s, whose values
-add up to f(all) - f(none). With as many evaluations as there are sets the result is exact; with fewer, whole sizes of sets are taken
-first, where the weight of a set is largest (one unit, all but one, two …), and the rest is drawn without repetition, each set with
-its complement, whose errors cancel.
+KernelSHAP (Lundberg and Lee 2017), here with paired coalitions (Covert and Lee 2021): the Shapley value of a unit is what it adds to
+the answer, averaged over all orders in which the units can come. It is also the solution of a least-squares problem over all sets of
+units, weighted by (U - 1) / (C(U, s) s (U - s)) for sets of s, whose values add up to f(all) - f(none). With as many evaluations as
+there are sets the result is exact; with fewer, whole sizes of sets are taken first, where the weight of a set is largest (one unit, all
+but one, two …), and the rest is drawn without repetition, each set with its complement, whose errors cancel.
 """
 
 from itertools import combinations
@@ -14,11 +14,25 @@ import numpy as np
 
 from diptych.explain.method import Attribution
 from diptych.explain.perturb import Subject
+from diptych.explain.sets import values_of_sets
 from diptych.streams import stream
+
+FEWEST_SETS, MOST_SETS = 8, 1024
+"""A process has nothing to learn from fewer sets; over more it takes longer than it saves, and regression is good with so many."""
 
 
 def shapley(subject: Subject, budget: int, seed: int) -> Attribution:
     """The values; they add up to f(all) - f(none) whatever the budget."""
+    size = subject.num_units
+    if size == 1 or 2**size <= budget or not FEWEST_SETS <= budget <= MOST_SETS:
+        return kernel_shap(subject, budget, seed)
+    kept_MU, _weights = coalitions(size, budget - 2, seed)
+    kept_MU = np.concatenate([np.ones((1, size), bool), np.zeros((1, size), bool), kept_MU])
+    return Attribution(values_of_sets(kept_MU, subject(kept_MU)), subject.empty)
+
+
+def kernel_shap(subject: Subject, budget: int, seed: int) -> Attribution:
+    """The values by regression; they add up alike."""
     size = subject.num_units
     full, empty = subject.full, subject.empty
     if size == 1:
