@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from diptych.explain.attend import TextAttention
     from diptych.explain.explain import Explanation
     from diptych.explain.lens import Lens
+    from diptych.explain.nearest import Nearest
     from diptych.explain.trace import Trace
     from diptych.models.config import ModelConfig
 
@@ -308,6 +309,19 @@ class Model:
         if data is not None:
             simple = simple_of(task_of_net(self.net), data)
         return explain(self.net, self.tokenizer, given, simple=simple, **options)
+
+    def nearest(self, given: Any, data: Any, *, label: str | None = None, top: int = 5) -> "Nearest":
+        """The training examples that taught the model this answer most, and those that spoke against it, by their gradients.
+
+        Args:
+            data: the labelled rows that the model learnt from.
+
+        Raises:
+            UsageError E802: there is no such label. E847: the model does not choose one label for a text.
+        """
+        from diptych.explain.nearest import nearest_examples
+
+        return nearest_examples(self.net, self.tokenizer, given, data, label=label, top=top)
 
     def trace(self, text: str, *, layer: int | None = None, head: int = 0) -> "Trace":
         """The text's way through the model with its real numbers; `.save(path)` writes them as one page.

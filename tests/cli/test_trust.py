@@ -27,6 +27,31 @@ def test_explain_gives_each_word_its_number_and_says_how_far_to_trust_them(
     assert told.code == 0 and "好评 rather than 差评" in told.out and "faithfulness" in told.out
 
 
+def test_confidence_is_calibrated_and_fairness_audited_and_the_card_says_so(
+    diptych: Diptych, models: dict[str, Path], table: Path, tmp_path: Path
+) -> None:
+    (found,) = diptych("calibrate", models["classifier"], table, "--target", "0.9", "--out", "sure", "--json").json
+    assert found["rows"]["fitted"] + found["rows"]["judged"] == 160 and found["target"] == 0.9 and found["temperature"] > 0
+    assert dt.load(tmp_path / "sure").predict("good food 1") and (tmp_path / "sure" / "diptych" / "calibration.html").exists()
+    assert diptych("calibrate", models["gpt"], table).err.startswith("E847")
+    flags = ("--axis", "gender", "--axis", "names", "--limit", "8", "--out", "bias.html")
+    (audit,) = diptych("audit", "bias", models["classifier"], table, *flags, "--json").json
+    assert {each["measure"] for each in audit["findings"]} == {"said in front of the text"}
+    assert all(each["score"]["n"] <= 8 for each in audit["findings"])
+    assert audit["verdict"] in (models["classifier"] / "README.md").read_text(encoding="utf-8")
+    assert "<script" not in (tmp_path / "bias.html").read_text(encoding="utf-8")
+    told = diptych("audit", "bias", models["classifier"], table, *flags)
+    assert told.code == 0 and "bias.html written" in told.out
+    for flags, code in ((("--axis", "gendr"), "E845"), (("--weat", "nowhere"), "E843"), (("--crows-pairs", table), "E841")):
+        assert diptych("audit", "bias", models["bert"], *flags).err.startswith(code)
+
+
+def test_explain_names_the_examples_that_taught_the_answer(diptych: Diptych, models: dict[str, Path], table: Path) -> None:
+    (found,) = diptych("explain", models["classifier"], "good food 3", "--nearest", table, "--budget", "20", "--json").json
+    assert found["nearest"]["taught"][0]["similarity"] > found["nearest"]["taught"][-1]["similarity"]
+    assert found["nearest"]["examples"] == 160 and found["nearest"]["taught"][0]["label"] == found["answer"]
+
+
 def test_explain_reads_marked_stretches_and_refuses_what_is_not_there(diptych: Diptych, models: dict[str, Path]) -> None:
     (found,) = diptych("explain", models["classifier"], "good food 3", "--mark", "good food", "--json").json
     assert [unit["text"] for unit in found["units"]] == ["good food"] and found["faithfulness"] is None

@@ -31,6 +31,7 @@ def explain(
     budget: Annotated[int, typer.Option(help="Read at most so many variants of the text.", min=4)] = 400,
     seed: Annotated[int, typer.Option(help="The same seed draws the same variants.")] = 0,
     data: Annotated[str | None, typer.Option(help="Labelled rows: what a simple model learns from them stands beside.")] = None,
+    nearest: Annotated[str | None, typer.Option(help="The rows that it learnt from: those that taught it this answer most.")] = None,
     out: Page = None,
     as_json: Json = False,
 ) -> None:
@@ -54,8 +55,15 @@ def explain(
         from diptych.page import write_page
 
         write_page(Path(out), explanation_page(done))
-    for each in done:
-        print(json.dumps(each.to_json(), ensure_ascii=False) if as_json else each)
+    for text, each in zip(given, done, strict=True):
+        close = found.nearest(text, nearest, label=label) if nearest is not None else None
+        if as_json:
+            beside = {"nearest": close.to_json()} if close is not None else {}
+            print(json.dumps({**each.to_json(), **beside}, ensure_ascii=False))
+            continue
+        print(each)
+        if close is not None:
+            print(close)
     if out is not None and not as_json:
         print(_("{path} written").format(path=out))
 

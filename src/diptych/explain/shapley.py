@@ -14,10 +14,12 @@ import numpy as np
 
 from diptych.explain.method import Attribution
 from diptych.explain.perturb import Subject
-from diptych.explain.sets import values_of_sets
+from diptych.explain.sets import next_sets, values_of_sets
 from diptych.streams import stream
 
-FEWEST_SETS, MOST_SETS = 8, 1024
+ROUNDS = 2
+"""Half of the sets are drawn; the others are chosen by what the first have taught, in so many goes."""
+FEWEST_SETS, MOST_SETS = 16, 1024
 """A process has nothing to learn from fewer sets; over more it takes longer than it saves, and regression is good with so many."""
 
 
@@ -26,8 +28,11 @@ def shapley(subject: Subject, budget: int, seed: int) -> Attribution:
     size = subject.num_units
     if size == 1 or 2**size <= budget or not FEWEST_SETS <= budget <= MOST_SETS:
         return kernel_shap(subject, budget, seed)
-    kept_MU, _weights = coalitions(size, budget - 2, seed)
+    kept_MU, _weights = coalitions(size, budget // 2 - 2, seed)
     kept_MU = np.concatenate([np.ones((1, size), bool), np.zeros((1, size), bool), kept_MU])
+    for rounds_left in range(ROUNDS, 0, -1):
+        count = (budget - len(kept_MU)) // rounds_left
+        kept_MU = np.concatenate([kept_MU, next_sets(kept_MU, subject(kept_MU), count, seed)])
     return Attribution(values_of_sets(kept_MU, subject(kept_MU)), subject.empty)
 
 
