@@ -61,8 +61,8 @@ def values_of_sets(kept_MU: np.ndarray, scores_M: np.ndarray) -> np.ndarray:
 def next_sets(kept_MU: np.ndarray, scores_M: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The sets whose scores would make the values most certain, given what is known: bool [at most `count`, U].
 
-    One after the other, the one that takes most from the variance of the values, summed over the units; which one that is does not depend on
-    the scores that are not known yet (a Gaussian process' variance never does), so that all can be asked together.
+    One after the other, the one that takes most from the variance of the values, summed over the units; which one that is does not
+    depend on the scores that are not known yet (a Gaussian process' variance never does), so that all can be asked together.
     """
     pool_CU = _unasked(kept_MU, seed)
     if not len(pool_CU) or not np.ptp(scores_M):
