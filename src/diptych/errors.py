@@ -1156,6 +1156,10 @@ CATALOGUE: dict[str, Message] = {
         mark("The text has {length:,} tokens and is read in {windows} windows, and this way of explaining looks at one."),
         mark('Take "shapley", "owen", "lime" or "occlusion", with sentences as units where there are many words.'),
     ),
+    "E851": Message(
+        mark("There is no text to follow, or no model to follow it through."),
+        mark("Give a sentence and --model FOLDER; or --claims 30 for the page that compares kinds of nets."),
+    ),
     # E9xx: the machine
     "E901": Message(
         mark("This needs the package {package}, which is not installed."),

@@ -74,6 +74,11 @@ def test_explain_asks_for_the_next_word_and_the_hidden_one(diptych: Diptych, mod
     assert found["answer"] == dt.load(models["bert"]).fill("这家[MASK]店", 1)[0][0].token
 
 
+def test_trace_compares_kinds_of_nets_and_says_what_it_lacks(diptych: Diptych, models: dict[str, Path]) -> None:
+    assert diptych("trace", "--model", models["bert"]).err.startswith("E851")
+    assert diptych("trace", "我爱天气").err.startswith("E851")
+
+
 def test_trace_writes_a_page_with_one_model_or_two(diptych: Diptych, models: dict[str, Path], tmp_path: Path) -> None:
     both = ("--model", models["bert"], "--model", models["gpt"])
     ran = diptych("trace", "我爱天气 cat", *both, "--of", "天气", "--out", "way.html", "--json")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from diptych.errors import UsageError
 from diptych.messages import _
 
 Folder = Annotated[str, typer.Argument(help="A model folder, or the name of an installed model.")]
@@ -69,11 +70,14 @@ def explain(
 
 
 def trace(
-    text: Annotated[str, typer.Argument(help="A sentence; with [MASK] in it, what is hidden is the answer.")],
-    model: Annotated[list[str], typer.Option(help="A model folder or an installed model; a second one stands beside it.")],
+    text: Annotated[str | None, typer.Argument(help="A sentence; with [MASK] in it, what is hidden is the answer.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model folder or an installed model; a second one stands beside it.")] = None,
     layer: Annotated[int | None, typer.Option(help="The layer that is shown step by step, from 0; left out, the last one.")] = None,
     head: Annotated[int, typer.Option(help="The head that is shown step by step, from 0.")] = 0,
     of: Annotated[str | None, typer.Option(help="A word of it: print where it looks.")] = None,
+    claims: Annotated[
+        float | None, typer.Option(help="No text: let RNN, LSTM and Transformer learn so many seconds each and compare.")
+    ] = None,
     out: Annotated[str, typer.Option(help="The page to write; it needs no network.")] = "trace.html",
     as_json: Json = False,
 ) -> None:
@@ -83,6 +87,11 @@ def trace(
     """
     from diptych import api
 
+    if claims is not None:
+        _claims(claims, out, as_json=as_json)
+        return
+    if text is None or not model:
+        raise UsageError("E851")
     found = [api.load(each) for each in model]
     first, *others = [each.trace(text, layer=layer, head=head) for each in found]
     looked = [each.attention(text, of).seen(layer, head) for each in found] if of is not None else []
@@ -96,6 +105,26 @@ def trace(
         for piece, weight in each:
             print(f"{weight:8.4f}  {piece}")
     print(_("{path} written").format(path=path))
+
+
+def _claims(seconds: float, out: str, *, as_json: bool) -> None:
+    """Measure what is said of three kinds of nets, and write the page."""
+    from dataclasses import asdict
+
+    from diptych import runtime
+    from diptych.explain.claims import measure_claims
+    from diptych.explain.claims_page import claims_page
+    from diptych.page import write_page
+
+    runtime.prepare()
+    found = []
+    for each in measure_claims(seconds):
+        found.append(each)
+        if not as_json:
+            shown = "  ".join(f"{one.distance}: {one.right:.2f}" for one in each.recall)
+            print(_("{name}: recall by distance {recall}").format(name=_(each.name), recall=shown))
+    write_page(Path(out), claims_page(found, runtime.machine().processor, seconds))
+    print(json.dumps({"out": out, "claims": [asdict(each) for each in found]}) if as_json else _("{path} written").format(path=out))
 
 
 def calibrate(
