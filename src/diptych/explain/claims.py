@@ -1,10 +1,10 @@
 """What is said of RNN, LSTM and Transformer, measured on this machine: recall over distance, and time per token by length.
 
-Recall: a letter is shown, then noise, then a question mark, after which the letter has to be said. Each net learns that at distances drawn
-up to the longest, for the same seconds, and is asked at each distance on fresh rows; guessing gives one in `NUM_LETTERS`. A recurrent net
-carries the letter through one state, an LSTM with gates that can hold it; attention looks back at it (Hochreiter and Schmidhuber 1997;
-Vaswani et al. 2017). Time: a forward pass over one text by its length, per token: a recurrent step costs the same at any length, and attention
-looks at all that came before.
+Recall: a letter is shown, then noise, then a question mark, after which the letter has to be said. Each net learns that at distances
+drawn up to the longest, for the same seconds, and is asked at each distance on fresh rows; guessing gives one in `NUM_LETTERS`. A
+recurrent net carries the letter through one state, an LSTM with gates that can hold it; attention looks back at it (Hochreiter and
+Schmidhuber 1997; Vaswani et al. 2017). Time: a forward pass over one text by its length, per token: a recurrent step costs the same at
+any length, and attention looks at all that came before.
 """
 
 import time

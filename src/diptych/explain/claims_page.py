@@ -32,7 +32,8 @@ def claims_page(measured: Sequence[Measured], machine: str, seconds: float) -> s
     caveat = _("Small nets, one seed, one task: it shows how they differ, not how good they can become.")
     parts = [
         f'<section><h2>{escape(_("Recall over distance"))}</h2><p class="note">{escape(guess)}</p>',
-        f'<figure class="wide">{_lines(recall, 1.0, _("tokens between the letter and the question"))}</figure>{_table(recall, "{:.3f}")}</section>',
+        f'<figure class="wide">{_lines(recall, 1.0, _("tokens between the letter and the question"))}</figure>',
+        f"{_table(recall, '{:.3f}')}</section>",
         f"<section><h2>{escape(_('Time per token by length'))}</h2>",
         f'<p class="note">{escape(_("Microseconds per token of one forward pass over one text, the median of several."))}</p>',
         f'<figure class="wide">{_lines(times, largest, _("tokens of the text"))}</figure>{_table(times, "{:.1f}")}</section>',
