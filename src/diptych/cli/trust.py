@@ -122,7 +122,7 @@ def _claims(seconds: float, out: str, *, as_json: bool) -> None:
         found.append(each)
         if not as_json:
             shown = "  ".join(f"{one.distance}: {one.right:.2f}" for one in each.recall)
-            print(_("{name}: recall by distance {recall}").format(name=_(each.name), recall=shown))
+            print(_("{name}: recall by distance {recall}").format(name=each.name, recall=shown))
     write_page(Path(out), claims_page(found, runtime.machine().processor, seconds))
     print(json.dumps({"out": out, "claims": [asdict(each) for each in found]}) if as_json else _("{path} written").format(path=out))
 

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from diptych.evaluation.calibration import wilson
-from diptych.messages import mark
 from diptych.packed import Packed
 from diptych.presets import create
 from diptych.streams import stream
@@ -25,7 +24,7 @@ from diptych.tasks.head_task import ask
 
 # Shapes: B rows, T tokens.
 
-NETS = {"rnn-tiny": mark("RNN"), "lstm-tiny": mark("LSTM"), "gpt-tiny": mark("Transformer")}
+NETS = {"rnn-tiny": "RNN", "lstm-tiny": "LSTM", "gpt-tiny": "Transformer"}
 NUM_LETTERS, NUM_NOISE = 8, 8
 ASKED = NUM_LETTERS + NUM_NOISE
 """The token that asks for the letter."""

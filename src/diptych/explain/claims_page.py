@@ -27,7 +27,7 @@ def claims_page(measured: Sequence[Measured], machine: str, seconds: float) -> s
         share=1 / NUM_LETTERS
     )
     learnt = _("Each net learnt for {seconds:.0f} seconds on {machine}; steps: {steps}.").format(
-        seconds=seconds, machine=machine, steps=", ".join(f"{_(each.name)} {each.steps:,} ({each.parameters:,})" for each in measured)
+        seconds=seconds, machine=machine, steps=", ".join(f"{each.name} {each.steps:,} ({each.parameters:,})" for each in measured)
     )
     caveat = _("Small nets, one seed, one task: it shows how they differ, not how good they can become.")
     parts = [
@@ -63,14 +63,14 @@ def _lines(series: Sequence[tuple[str, Sequence[tuple[int, float, float, float]]
         for (x, _height), (_x, _value, low, high) in zip(at, points, strict=True):
             parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}" stroke="{colour}"/>')
         if at:
-            parts.append(f'<text x="{at[-1][0] + 8:.1f}" y="{at[-1][1] + 4:.1f}" style="fill:{colour}">{escape(_(name))}</text>')
+            parts.append(f'<text x="{at[-1][0] + 8:.1f}" y="{at[-1][1] + 4:.1f}" style="fill:{colour}">{escape(name)}</text>')
     return f'<svg class="lines" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'
 
 
 def _table(series: Sequence[tuple[str, Sequence[tuple[int, float, float, float]]]], form: str) -> str:
     head = "".join(f"<th>{x}</th>" for x, *_rest in series[0][1]) if series else ""
     rows = "".join(
-        f'<tr><th scope="row">{escape(_(name))}</th>{"".join(f"<td>{form.format(value)}</td>" for _x, value, _low, _high in points)}</tr>'
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{form.format(value)}</td>" for _x, value, _low, _high in points)}</tr>'
         for name, points in series
     )
     return f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
