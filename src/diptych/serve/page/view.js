@@ -28,7 +28,7 @@ export function view({ name, task, give, get, wide = null, look = "" }) {
     { class: "needs" },
     make("p", { word: `${task}Needs` }),
     make("p", { class: "note", word: "loadOne" }),
-    make("pre", { tabindex: "0", wordLabel: "commands" }, make("code", {}, COMMANDS[task])),
+    make("pre", { tabindex: "0", role: "group", wordLabel: "commands" }, make("code", {}, COMMANDS[task])),
   );
   const leaves = make(
     "div",
