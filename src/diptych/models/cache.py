@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diptych.errors import ModelError
+from diptych.models.config import ModelConfig
 from diptych.packed import Packed
 
 # Shapes: B texts, G key-value heads, T capacity in tokens, M tokens of the longest source, K head size, D hidden.
@@ -42,27 +43,17 @@ class Cache(Memory):
     """Room for the keys and values of `capacity` tokens of each text in every layer, allocated once.
 
     Args:
+        like: a weight, whose precision and device they have.
         is_sparse: most of the room may never be used, and takes no memory until it is; the first use of a page takes longer for it.
     """
 
-    def __init__(
-        self,
-        num_layers: int,
-        num_texts: int,
-        num_heads: int,
-        capacity: int,
-        head_size: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        *,
-        is_sparse: bool = False,
-    ) -> None:
+    def __init__(self, config: ModelConfig, num_texts: int, capacity: int, like: Tensor, *, is_sparse: bool = False) -> None:
         super().__init__(num_texts, capacity)
-        shape = (num_layers, num_texts, num_heads, capacity, head_size)
-        zeros = _untouched if is_sparse and device.type == "cpu" else torch.zeros
+        num_layers = config.num_decoder_layers or config.num_layers
+        shape = (num_layers, num_texts, config.num_kv_heads, capacity, config.head_size)
+        zeros = _untouched if is_sparse and like.device.type == "cpu" else torch.zeros
         # Zeros, since places that are not written yet are multiplied by a weight of zero, and zero times garbage may be NaN.
-        self.keys = zeros(shape, dtype=dtype, device=device)
-        self.values = zeros(shape, dtype=dtype, device=device)
+        self.keys, self.values = (zeros(shape, dtype=like.dtype, device=like.device) for _part in range(2))
         self._source: dict[int, tuple[Tensor, Tensor]] = {}
         self._is_real_BM: Tensor | None = None
         self._places: tuple[Packed, list[int], Tensor] | None = None
@@ -109,11 +100,10 @@ class State(Memory):
         vectors: [layers, 1, B, D], or [layers, 2, B, D] for an LSTM's hidden vectors and cells.
     """
 
-    def __init__(
-        self, num_layers: int, num_parts: int, num_texts: int, size: int, capacity: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
+    def __init__(self, config: ModelConfig, num_texts: int, capacity: int, like: Tensor) -> None:
         super().__init__(num_texts, capacity)
-        self.vectors = torch.zeros(num_layers, num_parts, num_texts, size, dtype=dtype, device=device)
+        num_parts = 2 if config.cell == "lstm" else 1
+        self.vectors = torch.zeros(config.num_layers, num_parts, num_texts, config.hidden_size, dtype=like.dtype, device=like.device)
 
     def rewind(self, lengths: Sequence[int]) -> None:
         assert list(lengths) == self.lengths, "what a state has read cannot be taken out of it"

@@ -181,13 +181,10 @@ class Network(nn.Module):
 
     def new_cache(self, num_texts: int, capacity: int, *, is_sparse: bool = False) -> Memory:
         """Room for what is kept of `num_texts` texts of up to `capacity` tokens; `is_sparse` where most of it may never be used."""
-        weight, config = next(self.body.parameters()), self.config
-        if config.cell:
-            parts = 2 if config.cell == "lstm" else 1
-            return State(config.num_layers, parts, num_texts, config.hidden_size, capacity, weight.dtype, weight.device)
-        num_layers = config.num_decoder_layers or config.num_layers
-        sizes = num_layers, num_texts, config.num_kv_heads, capacity, config.head_size
-        return Cache(*sizes, weight.dtype, weight.device, is_sparse=is_sparse)
+        weight = next(self.body.parameters())
+        if self.config.cell:
+            return State(self.config, num_texts, capacity, weight)
+        return Cache(self.config, num_texts, capacity, weight, is_sparse=is_sparse)
 
     def ensure_head(self, name: str, *, labels: tuple[str, ...] = (), seed: int = 0) -> None:
         """Add the head `name` where the network lacks it; a classifier with other labels is replaced."""
