@@ -22,7 +22,6 @@ _BEFORE, _AFTER = 14, 40
 _WIDE = re.compile(
     "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff20\uff08\uff09\uff0b\uff0d-\uff0f\uff3f\u3000\u00a0\u2007\u2009\u202f\u2010-\u2015\u2212]+"
 )
-_NOT_ASCII = re.compile("[^\x00-\x7f]+")
 _FOLDED = {place: place - 0xFEE0 for place in range(0xFF01, 0xFF5F)}
 _FOLDED |= dict.fromkeys((0x3000, 0xA0, 0x2007, 0x2009, 0x202F), " ") | dict.fromkeys((*range(0x2010, 0x2016), 0x2212), "-")
 _LOOK_BACK = 28
@@ -137,11 +136,7 @@ class Finder:
 
 def folded(text: str) -> str:
     """`text`, of the same length, with full-width letters, digits and signs, odd spaces and dashes as their ASCII twins."""
-    if text.isascii():
-        return text
-    # Where little is not ASCII, asking whether a character is costs a third of asking which it is.
-    is_sparse = len(text.encode("utf-8", "surrogatepass")) < 1.1 * len(text)
-    return (_NOT_ASCII if is_sparse else _WIDE).sub(lambda run: run.group().translate(_FOLDED), text)
+    return text if text.isascii() else _WIDE.sub(lambda run: run.group().translate(_FOLDED), text)
 
 
 def compact(text: str) -> str:
