@@ -45,6 +45,7 @@ class _Party:
     """What both sides know: the model that all start from, and how a round is trained."""
 
     def __init__(self, recipe: Recipe) -> None:
+        runtime.prepare(threads=recipe.run.threads)
         settings = federated_of(recipe)
         if settings is None:
             raise TrainingError("E575")
