@@ -31,9 +31,9 @@ def test_the_product_is_that_of_rounded_rows_and_rounded_channels(inputs: int) -
     found = Int8Matrix(weight_OI).product(x_NI, bias_O).double()
     scale_O = weight_OI.double().abs().amax(1, keepdim=True) / 127
     exact_OI = (weight_OI / scale_O).round() * scale_O
-    # One step of 255 from -1 to 1 for each row: what is rounded is off by half of one at most, at its end by one.
-    step_N1 = x_NI.abs().amax(1, keepdim=True).double() * 2 / 255
-    bound = step_N1 * exact_OI.abs().sum(1)
+    # Steps of 1/127 from -1 to 1 for each row: what is rounded is off by half of one at most.
+    step_N1 = x_NI.abs().amax(1, keepdim=True).double() / 127
+    bound = step_N1 / 2 * exact_OI.abs().sum(1)
     assert ((found - (x_NI.double() @ exact_OI.T + bias_O)).abs() <= bound + 1e-4 * x_NI.abs().amax(1, keepdim=True)).all()
     exact = x_NI.double() @ weight_OI.double().T
     error = (found - bias_O - exact).norm(dim=1) / exact.norm(dim=1)
@@ -57,7 +57,7 @@ def test_without_the_operator_the_answer_is_nearly_the_same(monkeypatch: pytest.
 
 
 def test_where_sums_overflow_the_range_is_narrowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = torch.ops.quantized.linear_dynamic
+    real = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
 
     class Overflowing:
         """A processor that cannot add two full products, as some without dot products of integers cannot."""
@@ -65,9 +65,9 @@ def test_where_sums_overflow_the_range_is_narrowed(monkeypatch: pytest.MonkeyPat
         linear_prepack = torch.ops.quantized.linear_prepack
 
         @staticmethod
-        def linear_dynamic(x: Any, packed: Any, reduce_range: bool) -> Any:
-            y = real(x, packed, reduce_range=reduce_range)
-            return y if reduce_range else y.clamp(max=40)
+        def linear_with_input_q_dq_qweight_dq_output_fp32(x: Any, scale: float, zero: int, packed: Any) -> Any:
+            y = real(x, scale, zero, packed)
+            return y if zero < 128 else y.clamp(max=40)
 
     int8.fast_mode.cache_clear()
     monkeypatch.setattr(torch.ops, "quantized", Overflowing)

@@ -1,9 +1,9 @@
 """Matrices in eight bits: a quarter of the memory, which is what a processor waits for when it reads one token.
 
 A weight is an integer from -127 to 127 times a scale of its row (its output channel). What comes in is rounded to eight bits as it
-comes, by a scale of its own row, and integers are multiplied, by torch's `quantized::linear_dynamic`. That operator takes one scale
-for the whole of its input, so that a text would be read otherwise beside another one; here each row is brought to [-1, 1] first, and
-two columns that no weight sees hold 1 and -1, so that the operator's own scale is always the same.
+comes, by a scale of its own row, and integers are multiplied, by an operator of torch's that is told one scale for the whole of its
+input. So each row is brought to [-1, 1] first, and the scale is always the same: a text is read alike beside any other. (The better
+known `quantized::linear_dynamic` finds the scale by itself, in the whole of the input, and so must not be used.)
 """
 
 import warnings
@@ -19,9 +19,9 @@ from diptych.errors import UsageError
 # Shapes: N tokens, I in, O out.
 
 LEVELS = 127
-BESIDE = torch.tensor([1.0, -1.0, 0.0, 0.0])
-"""What stands beside the input, where the weights are 0; the zeros are for alignment."""
 SMALLEST = 1e-12
+ROUNDING = {"full": (1 / 127, 128), "narrow": (1 / 63, 64)}
+"""By mode: how large a step is from -1 to 1, and which of the unsigned numbers stands for 0."""
 
 
 class Int8Matrix(nn.Module):
@@ -65,11 +65,8 @@ class Int8Matrix(nn.Module):
         if self._packed is None:
             self._packed = _pack(self.int8_OI, self.scale_O)
         flat_NI = x_NI.reshape(-1, x_NI.shape[-1]).float()
-        size_N1 = torch.linalg.vector_norm(flat_NI, ord=torch.inf, dim=-1, keepdim=True).clamp_min_(SMALLEST)
-        padded = flat_NI.new_empty(len(flat_NI), flat_NI.shape[-1] + len(BESIDE))
-        torch.div(flat_NI, size_N1, out=padded[:, : -len(BESIDE)])
-        padded[:, -len(BESIDE) :] = BESIDE
-        y_NO = torch.ops.quantized.linear_dynamic(padded, self._packed, reduce_range=mode == "narrow")
+        size_N1 = flat_NI.abs().amax(-1, keepdim=True).clamp_min_(SMALLEST)
+        y_NO = _multiply(flat_NI / size_N1, self._packed, mode)
         y_NO = y_NO.mul_(size_N1) if bias_O is None else torch.addcmul(bias_O.float(), y_NO, size_N1)
         return y_NO.to(x_NI.dtype).view(*x_NI.shape[:-1], -1)
 
@@ -131,10 +128,9 @@ def fast_mode() -> str | None:
     """
     size = 64
     packed_of = torch.full((size, size), LEVELS, dtype=torch.int8), torch.full((size,), 1 / LEVELS)
-    x = torch.cat((torch.ones(2, size), BESIDE.expand(2, -1)), dim=1)
-    for mode in ("full", "narrow"):
+    for mode in ROUNDING:
         try:
-            y = torch.ops.quantized.linear_dynamic(x, _pack(*packed_of), reduce_range=mode == "narrow")
+            y = _multiply(torch.ones(2, size), _pack(*packed_of), mode)
         except (RuntimeError, AttributeError):
             return None
         if bool((y - size).abs().max() < 0.02 * size):
@@ -142,11 +138,16 @@ def fast_mode() -> str | None:
     return None
 
 
+def _multiply(x_NI: Tensor, packed: Any, mode: str) -> Tensor:
+    """The product with a packed matrix, where every number of x is between -1 and 1."""
+    scale, zero = ROUNDING[mode]
+    return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x_NI, scale, zero, packed)
+
+
 def _pack(int8_OI: Tensor, scale_O: Tensor) -> Any:
-    """The matrix as the operator wants it, with columns of zeros for what is put beside its input."""
+    """The matrix as the operator wants it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of an interface in Python that is not used here
-        padded_OI = F.pad(int8_OI, (0, len(BESIDE)))
         zeros_O = torch.zeros(len(scale_O), dtype=torch.int64)
-        quantized = torch._make_per_channel_quantized_tensor(padded_OI, scale_O.double(), zeros_O, 0)
+        quantized = torch._make_per_channel_quantized_tensor(int8_OI, scale_O.double(), zeros_O, 0)
         return torch.ops.quantized.linear_prepack(quantized, None)
