@@ -18,6 +18,7 @@ _HOMES = {
     "finetune": "api",
     "distill": "api",
     "audit_bias": "auditing",
+    "audit_privacy": "remembering",
     "evaluate": "api",
     "calibrate": "calibrating",
     "compare": "api",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from diptych.model import Model
     from diptych.planning import plan
     from diptych.recipe import Recipe
+    from diptych.remembering import audit_privacy
     from diptych.rescoring import rescore
     from diptych.scrubbing import find_personal, scrub
     from diptych.searching import ask, recommend, search

@@ -695,6 +695,84 @@ CATALOGUE: dict[str, Message] = {
         mark("There is no text to replay in {path}."),
         mark("Name files or folders with general text, or leave task.replay out."),
     ),
+    "E550": Message(
+        mark("Differential privacy is accounted for by Opacus, which is not installed."),
+        mark("Install it with: pip install 'diptych[privacy]'."),
+    ),
+    "E551": Message(
+        mark("The gradients of {module} ({kind}) cannot be clipped exactly, so privacy cannot be promised with it."),
+        mark("Freeze that part (train.regime: [frozen, private] or [lora, private]), or take a model without it."),
+    ),
+    "E552": Message(
+        mark("One weight learns under two names, {first} and {second}: its gradient would be measured in part."),
+        mark("Let the two have weights of their own, or freeze them."),
+    ),
+    "E553": Message(
+        mark("It cannot be told whose the rows are that {module} is given, so their gradients cannot be clipped by unit."),
+        mark("Train this model or task without the regime private."),
+    ),
+    "E554": Message(
+        mark("Groups are to be protected, and it is not said which row belongs to which group."),
+        mark("Name a table's column with --set task.group=…, or protect rows and documents: --set train.regime.private.unit=document."),
+    ),
+    "E555": Message(
+        mark("{count:,} of {total:,} examples have an empty cell in the column of groups: whom would they be protected with?"),
+        mark("Fill the cells, each with a name of its own where nobody shares it, or drop these rows."),
+    ),
+    "E556": Message(
+        mark("Nothing learns: every weight is frozen."),
+        mark("Leave out one of the regimes around the training."),
+    ),
+    "E557": Message(
+        mark("The accountant {accountant} cannot tell what these steps cost: there is too little noise for it."),
+        mark("Take more noise or fewer steps, or the other accountant: --set train.regime.private.accountant=rdp."),
+    ),
+    "E558": Message(
+        mark("No noise is enough for ε = {epsilon} at δ = {delta} over so many steps."),
+        mark("Allow a larger ε, take fewer steps, or a smaller batch."),
+    ),
+    "E559": Message(
+        mark("Before the first step: the clipped gradient of {module} is not the sum of its examples' own, by {share} of its length."),
+        mark("Nothing was trained. Train this model or task without the regime private."),
+    ),
+    "E560": Message(
+        mark("The regime {name} is not accounted for inside of private."),
+        mark("Inside may lie: frozen, lora. Let private be the last one of train.regime."),
+    ),
+    "E561": Message(
+        mark(
+            "In the task {task} what an example costs depends on others: {what}. Without one of them more than one gradient would change."
+        ),
+        mark("Change the setting that is named, or train without the regime private."),
+    ),
+    "E562": Message(
+        mark("run.recompute makes the insides of layers again, which clipping has to see the first time."),
+        mark("Leave it out; train.micro_batch_tokens makes the memory of a step smaller."),
+    ),
+    "E563": Message(
+        mark("A step is to show {size:,} units on average, and there are {count:,}."),
+        mark("Set train.batch_size to {count} or less; a private step needs many units, but not all of them at once."),
+    ),
+    "E564": Message(
+        mark("{what} does not go together with the regime private, whose steps are accounted for as all alike and whole."),
+        mark("Leave it out."),
+    ),
+    "E565": Message(
+        mark("An ε that sets the noise needs to know how many steps there will be, and the budget is in tokens or minutes."),
+        mark("Give a budget in steps or epochs, or say train.regime.private.noise as well: then the run ends where ε is reached."),
+    ),
+    "E566": Message(
+        mark("With this noise a single step costs more than ε = {epsilon}."),
+        mark("Take more noise, a smaller batch, or a larger ε."),
+    ),
+    "E567": Message(
+        mark("The private run was begun with {what} = {before} and would go on with {now}: what it costs could not be told."),
+        mark("Go on with the settings that it was begun with, or begin anew with --overwrite."),
+    ),
+    "E568": Message(
+        mark("{what} would be learnt from the text itself, and no noise hides that: the promise of privacy would not hold."),
+        mark("Start from a model or a tokenizer that learnt from other text (model.base, model.tokenizer.folder); leave {setting} out."),
+    ),
     "E575": Message(
         mark("Nobody says whose examples are whose, so there is no federation to train in."),
         mark("Take federated with finetune or pretrain."),
@@ -1109,6 +1187,26 @@ CATALOGUE: dict[str, Message] = {
     "E817": Message(
         mark("The gradient of this model ({family}) does not tell which word it owes: it reads a text twice."),
         mark("Explain its answers by another method, for example shapley."),
+    ),
+    "E818": Message(
+        mark("It is not known what {model} was trained on: its folder names no data that is still there."),
+        mark("Name texts that it was trained on and others that it was not: --members train.csv --others test.csv."),
+    ),
+    "E819": Message(
+        mark("{count} {side} are too few to tell anything by; it takes {least}."),
+        mark("Name more of them, or a larger share: --members, --others."),
+    ),
+    "E820": Message(
+        mark("{path} holds no canaries: {problem}"),
+        mark("Name the file that diptych audit plant wrote beside the planted table."),
+    ),
+    "E821": Message(
+        mark("{reference} cannot stand beside {model}: it does another task, or has other labels."),
+        mark("Name a model of the same task that was trained on other texts, or leave --reference out."),
+    ),
+    "E822": Message(
+        mark("{path} has no column {column}, into which canaries would be planted."),
+        mark("Its columns are {known}: --text names that of the text, --label that of the label."),
     ),
     "E840": Message(
         mark("Nothing here measures the bias of this model (heads: {heads})."),

@@ -42,6 +42,7 @@ from diptych.running import (
 )
 from diptych.tasks import task_class
 from diptych.tasks.tables import digest, drop_duplicates, split_rows
+from diptych.tasks.task import Owned
 from diptych.text.files import find_sources
 from diptych.text.fingerprints import Fingerprints
 from diptych.text.tokenizer import Tokenizer, usual_kind
@@ -245,7 +246,8 @@ def _train(
         held = {name: task.examples(rows, tokenizer, context, Ledger()) for name, rows in shares.items()}
         clients = [Client(name, own, number) for number, (name, own) in enumerate(held.items())]
         learns, examples, plan = federate(task, clients, plan, federated.rounds, federated.share, ledger)
-    net, outcome = train(net, learns, examples, dev, regime_of(recipe, tokenizer), plan, tell, resume=resume)
+    regime = regime_of(recipe, tokenizer, [row.group for row in parts.train] if recipe.task.group else None)
+    net, outcome = train(net, learns, examples, dev, regime, plan, tell, resume=resume)
     model = Model(net, tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "finetune")})
@@ -257,7 +259,12 @@ def _train(
     caveats = [*_caveats(recipe, parts), *judge_of(task.name).caveats(task, parts.train, comparison)]
     for caveat in caveats:
         tell.tell({"kind": "stage", "text": caveat})
-    report = _keep(recipe, task, parts, model, outcome, comparison, caveats, ledger, workspace) if workspace else None
+    learnt = regime.facts()
+    for each in learnt.get("at_risk", ()):
+        # Where the row stands, not what it says.
+        owner = examples.owner(each["example"]) if isinstance(examples, Owned) else each["example"]
+        each["where"] = parts.train[owner].where
+    report = _keep(recipe, task, parts, model, outcome, comparison, caveats, ledger, workspace, learnt) if workspace else None
     if report is not None and workspace is not None:
         tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(workspace.out))}"})
     return Finetuned(model, outcome, comparison, ledger, report, caveats)
@@ -324,8 +331,13 @@ def _keep(
     caveats: Sequence[str],
     ledger: Ledger,
     workspace: Workspace,
+    learnt: dict[str, Any],
 ) -> Path:
-    """Write the model folder with its card and report."""
+    """Write the model folder with its card and report.
+
+    Args:
+        learnt: what the regime keeps of how it was learnt.
+    """
     scores = {system.name: system.scores for system in comparison.systems} if comparison else {}
     facts = {
         "seed": recipe.train.seed,
@@ -333,9 +345,10 @@ def _keep(
         "parent": recipe.model.base,
         "columns": parts.found,
         "scores": {name: each.to_json() for name, each in scores.items()},
+        **learnt,
     }
     write_run(workspace, model, ledger, facts, recipe, Fingerprints.of(text for row in parts.train for text in row.texts))
-    cost = cost_facts(outcome, model.net, recipe)
+    cost = cost_facts(outcome, model.net, recipe, learnt)
     rows = [TableRow(s.name, s.scores, s.seconds, s.size_bytes, s.milliseconds) for s in comparison.systems] if comparison else []
     data = ReportData(
         title=workspace.out.name,
@@ -345,8 +358,9 @@ def _keep(
         confusion=comparison.table if comparison else None,
         labels=comparison.labels if comparison else (),
         reliability=comparison.reliability if comparison else (),
-        mistakes=comparison.mistakes if comparison else (),
-        top_words=comparison.top_words if comparison and len(comparison.labels) <= 12 else {},
+        # Neither texts nor what a word count made of them, where these are to stay private.
+        mistakes=comparison.mistakes if comparison and "privacy" not in learnt else (),
+        top_words=comparison.top_words if comparison and len(comparison.labels) <= 12 and "privacy" not in learnt else {},
         events=read_events(workspace.journal),
         ledger=ledger,
         lineage=[
@@ -371,6 +385,7 @@ def _keep(
         ledger=ledger,
         parent=recipe.model.base,
         use=_next(workspace.out)[0],
+        privacy=learnt.get("privacy"),
     )
     write_card(workspace.out / "README.md", card)
     return write_report(workspace.inner / "report.html", data)

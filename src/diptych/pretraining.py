@@ -15,7 +15,7 @@ from torch import Tensor
 from diptych import runtime
 from diptych.choosing import choose
 from diptych.config import AUTO
-from diptych.errors import DataError
+from diptych.errors import DataError, TrainingError
 from diptych.evaluation.baselines.kneser_ney import NAME as NGRAM
 from diptych.evaluation.baselines.kneser_ney import ngram_scores
 from diptych.evaluation.evaluate import score_language, to_judge
@@ -34,6 +34,7 @@ from diptych.running import (
     cost_facts,
     federated_of,
     interrupted,
+    is_private,
     next_steps,
     open_workspace,
     regime_of,
@@ -194,6 +195,8 @@ def _train(
     net.to(runtime.device(recipe.run.device))
     if recipe.model.start == "counts":
         begin_embeddings(net, tokens.train.tokens, tokens.train.borders)
+    if is_bare and is_private(recipe.train):
+        raise TrainingError("E568", what=_("the beginning of the language head, which the base lacks,"), setting="model.base")
     if is_bare or recipe.model.start == "counts":
         places = _begin_head(net, task, examples, tokens.train, recipe)
         ledger.add("model", "places from which the language head was solved for, before training", places)
@@ -216,7 +219,8 @@ def _train(
         held = {name: task.examples(own, model.tokenizer, context, Ledger()) for name, own in shares.items()}
         clients = [Client(name, own, number) for number, (name, own) in enumerate(held.items())]
         learns, shown, plan = federate(task, clients, plan, federated.rounds, federated.share, ledger)
-    net, outcome = train(net, learns, shown, held_out, regime_of(recipe, model.tokenizer), plan, tell, resume=resume)
+    regime = regime_of(recipe, model.tokenizer)
+    net, outcome = train(net, learns, shown, held_out, regime, plan, tell, resume=resume)
     model = Model(net, model.tokenizer)
     if outcome.stopped == "interrupted":
         tell.tell({"kind": "stage", "text": interrupted(recipe, "pretrain")})
@@ -232,7 +236,8 @@ def _train(
     caveats = _caveats(tokens)
     for caveat in caveats:
         tell.tell({"kind": "stage", "text": caveat})
-    report = _keep(recipe, tokens, model, outcome, scores, further, caveats, ledger, workspace) if workspace else None
+    learnt = regime.facts()
+    report = _keep(recipe, tokens, model, outcome, scores, further, caveats, ledger, workspace, learnt) if workspace else None
     if report is not None and workspace is not None:
         tell.tell({"kind": "done", "text": f"{_('report')}: {report}\n{next_steps(_next(model, workspace.out))}"})
     return Pretrained(model, outcome, recipe, scores, ledger, report, caveats, further)
@@ -287,8 +292,13 @@ def _keep(
     caveats: list[str],
     ledger: Ledger,
     workspace: Workspace,
+    learnt: dict[str, Any],
 ) -> Path:
-    """Write the model folder with its card and report."""
+    """Write the model folder with its card and report.
+
+    Args:
+        learnt: what the regime keeps of how it was learnt.
+    """
     facts = {
         "seed": recipe.train.seed,
         "corpus": tokens.corpus.fingerprint(),
@@ -296,10 +306,12 @@ def _keep(
         "parent": recipe.model.base,
         "scores": scores.to_json(),
         "further": {name: each.to_json() for name, each in further.items()},
+        **learnt,
     }
     write_run(workspace, model, ledger, facts, recipe, tokens.train.documents)
-    samples, guesses = show_off(model, tokens)
-    cost = cost_facts(outcome, model.net, recipe)
+    # What it goes on from is a piece of the text, which is to stay private then.
+    samples, guesses = ([], []) if "privacy" in learnt else show_off(model, tokens)
+    cost = cost_facts(outcome, model.net, recipe, learnt)
     data = ReportData(
         title=workspace.out.name,
         verdict=_verdict(scores),
@@ -326,6 +338,7 @@ def _keep(
         ledger=ledger,
         parent=recipe.model.base,
         use=_next(model, workspace.out)[0],
+        privacy=learnt.get("privacy"),
     )
     write_card(workspace.out / "README.md", card)
     return write_report(workspace.inner / "report.html", data)

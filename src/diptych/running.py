@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from diptych.ledger import Ledger
 from diptych.messages import _
 from diptych.model import Model
 from diptych.recipe import Recipe
+from diptych.report.privacy import short
 from diptych.surgery.depth import keep_layers
 from diptych.surgery.low_rank import detach
 from diptych.tasks import PRETRAINING, task_class
@@ -39,6 +40,8 @@ PRETRAINING_MINUTES = 10.0
 """How long a pretraining takes where the recipe names no budget."""
 PRETRAINING_TOKENS = 2048
 """Tokens of a pretraining step where the recipe names no batch."""
+PRIVATE_BATCH = 256
+"""Units of a private step where the recipe names no batch: the noise of a step is the same however many share it."""
 LAMB_LR = 7e-3
 """Each weight moves by so much of its own length: GPT-BERT's 40-million model took 7e-3, with steps of 16,384 tokens (BabyLM 2025)."""
 SAMPLE_CHARS = 20_000_000
@@ -60,8 +63,10 @@ def begin(recipe: Recipe, *, resume: bool, overwrite: bool) -> Beginning:
     A run that torchrun has started again, because a rank was lost, goes on where it was.
 
     Raises:
-        RecipeError E411, E412, E413: `out` is taken. TrainingError E520: the ranks were given different recipes.
+        RecipeError E411, E412, E413: `out` is taken. TrainingError E520: the ranks were given different recipes. E562, E564, E568: see
+            `check_private`.
     """
+    check_private(recipe)
     ranks = join(runtime.device(recipe.run.device))
     runtime.prepare(threads=recipe.run.threads)
     ranks.check_recipe(recipe.to_dict())
@@ -142,7 +147,9 @@ def resolve(recipe: Recipe, net: Any, *, resume: bool = False) -> Recipe:
     filled: dict[str, Any] = {}
     if not any(getattr(train, name) for name in BUDGETS):
         filled |= {"minutes": PRETRAINING_MINUTES} if is_pretraining else {"epochs": 3.0}
-    if train.batch_size is None:
+    if train.batch_size is None and is_private(train):
+        filled["batch_size"] = PRIVATE_BATCH
+    elif train.batch_size is None:
         rows = max(1, round(PRETRAINING_TOKENS / net.config.context_length))
         filled["batch_size"] = rows if is_pretraining else getattr(task_class(name), "usual_batch", 16)
     optimizer = train.optimizer or ("muon" if is_pretraining and recipe.model.base is None else "adamw")
@@ -151,7 +158,8 @@ def resolve(recipe: Recipe, net: Any, *, resume: bool = False) -> Recipe:
         filled["lr"] = float(f"{usual_lr(recipe, net.config, optimizer):.2g}")
     if train.evaluations is None:
         filled["evaluations"] = 10 if is_pretraining else 4
-    if train.patience is None and not is_pretraining:
+    # Stopping by held-out rows would be a choice that nothing hides.
+    if train.patience is None and not is_pretraining and not is_private(train):
         filled["patience"] = 3
     if train.dropout is None:
         filled["dropout"] = 0.0 if is_pretraining else getattr(task_class(name), "usual_dropout", 0.1)
@@ -167,6 +175,34 @@ def resolve(recipe: Recipe, net: Any, *, resume: bool = False) -> Recipe:
     precision = runtime.best_precision() if run.precision == "auto" else run.precision
     _check_ramps(train.model_copy(update=filled), name, net.config.context_length)
     return recipe.model_copy(update={"train": train.model_copy(update=filled), "run": run.model_copy(update={"precision": precision})})
+
+
+def is_private(train: TrainSettings) -> bool:
+    """Whether the recipe promises privacy."""
+    return any(settings_of(each).name == "private" for each in train.regime)
+
+
+def check_private(recipe: Recipe) -> None:
+    """See that nothing but the noised steps learns from a text that is to be private.
+
+    Raises:
+        TrainingError E562, E564: what a private step cannot bear. E568: something would be learnt from the text without noise.
+    """
+    if not is_private(recipe.train):
+        return
+    train, run, model = recipe.train, recipe.run, recipe.model
+    if run.recompute:
+        raise TrainingError("E562")
+    unlike = {"train.batch_ramp": train.batch_ramp, "train.length_ramp": train.length_ramp, "run.sharding": run.sharding != "none"}
+    for setting, is_set in unlike.items():
+        if is_set:
+            raise TrainingError("E564", what=setting)
+    if model.preset is not None and model.tokenizer.folder is None:
+        raise TrainingError("E568", what=_("a tokenizer"), setting="model.preset")
+    if model.start == "counts":
+        raise TrainingError("E568", what=_("the embeddings that training starts from"), setting="model.start")
+    if model.more_tokens:
+        raise TrainingError("E568", what=_("more tokens"), setting="model.more_tokens")
 
 
 def _check_ramps(train: TrainSettings, task: str, context: int) -> None:
@@ -210,9 +246,13 @@ def set_passes(net: Any, recipe: Recipe) -> None:
     net.set_recompute(recipe.run.recompute)
 
 
-def regime_of(recipe: Recipe, tokenizer: Tokenizer) -> Regime:
-    """How the recipe's steps are taken, with what its regimes may need besides network and task."""
-    return compose(recipe.train.regime, Surroundings(tokenizer, recipe.model.base, load_model, recipe.train.seed))
+def regime_of(recipe: Recipe, tokenizer: Tokenizer, groups: Sequence[str | None] | None = None) -> Regime:
+    """How the recipe's steps are taken, with what its regimes may need besides network and task.
+
+    Args:
+        groups: of each row that is trained on, the group it belongs to.
+    """
+    return compose(recipe.train.regime, Surroundings(tokenizer, recipe.model.base, load_model, recipe.train.seed, groups))
 
 
 def federated_of(recipe: Recipe) -> FederatedSettings | None:
@@ -264,8 +304,13 @@ def languages_of(texts: Iterable[str]) -> list[str]:
     return sorted((found & {"en", "zh"}) | ({"en", "zh"} if "mixed" in found else set())) or ["en"]
 
 
-def cost_facts(outcome: Outcome, net: Any, recipe: Recipe) -> list[tuple[str, str]]:
-    """Time, tokens, speed, memory and machine, for the report and the card."""
+def cost_facts(outcome: Outcome, net: Any, recipe: Recipe, learnt: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+    """Time, tokens, speed, memory and machine, for the report and the card, and the privacy that was paid for.
+
+    Args:
+        learnt: what the regime keeps of how it was learnt.
+    """
+    privacy = (learnt or {}).get("privacy")
     found = runtime.machine()
     parameters = sum(parameter.numel() for parameter in net.parameters())
     rate = outcome.tokens / max(1e-9, outcome.seconds)
@@ -278,6 +323,7 @@ def cost_facts(outcome: Outcome, net: Any, recipe: Recipe) -> list[tuple[str, st
         (_("precision"), recipe.run.precision),
         (_("peak memory"), f"{runtime.peak_memory_bytes() / 2**30:.1f} GiB"),
         (_("machine"), f"{found.processor}, {found.cores} " + _("cores") + f", {found.device}, torch {found.torch}"),
+        *([(_("privacy"), short(privacy))] if privacy else []),
     ]
 
 

@@ -126,6 +126,12 @@ def test_a_classification_recipe_runs_for_two_steps(carry_out: Carry, name: str,
     assert "TF-IDF" in shown and "split: rows for testing" in shown
 
 
+def test_the_private_recipe_runs_for_two_steps_and_says_what_it_promises(carry_out: Carry) -> None:
+    folder = carry_out("sst2-private", "--set", "train.batch_size=8", "--set", "train.regime.private.accountant=rdp")
+    promised = json.loads((folder / "diptych" / "provenance.json").read_text(encoding="utf-8"))["privacy"]
+    assert 7 < promised["epsilon"] <= 8 and promised["steps"] == 2
+
+
 @pytest.mark.parametrize(("name", "baseline"), [("translation", "nearest"), ("translation-zh", "nearest"), ("summary", "lead")])
 def test_a_recipe_that_writes_runs_for_two_steps(carry_out: Carry, name: str, baseline: str, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--set", "model.sizes={num_layers: 1, hidden_size: 64}", "--set", "task.beams=1", "--set", "task.max_ratio=0.1"]

@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from diptych import runtime
-from diptych.cli import audit, choose, compress, data, decide, fetch, find, plan, serve, speech, text, train, trust, use, write
+from diptych.cli import audit, choose, compress, data, decide, fetch, find, plan, remember, serve, speech, text, train, trust, use, write
 from diptych.errors import DiptychError, of_system
 from diptych.messages import _, set_language
 
@@ -84,6 +84,7 @@ write.add_to(app)
 use.add_to(app)
 trust.add_to(app)
 audit.add_to(app)
+remember.add_to(app)
 compress.add_to(app)
 serve.add_to(app)
 find.add_to(app)

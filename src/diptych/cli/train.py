@@ -25,6 +25,10 @@ Epochs = Annotated[float | None, typer.Option(help="Train for so many passes ove
 Steps = Annotated[int | None, typer.Option(help="Train for so many steps.")]
 Task = Annotated[str | None, typer.Option(help="The task; guessed from the base and the data where it is not given.")]
 Regime = Annotated[str | None, typer.Option(help="How it is learnt: names with commas, outermost last (frozen, lora …).")]
+Private = Annotated[bool, typer.Option("--private", help="Learn with differential privacy, at the cost of --epsilon.")]
+Epsilon = Annotated[
+    float | None, typer.Option(help="With --private: what the run may cost; 8 where it is not given, and less is stricter.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run, or start where there is none.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what lies in --out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print every event as JSON.")]
@@ -40,6 +44,8 @@ def pretrain(
     steps: Steps = None,
     task: Task = None,
     regime: Regime = None,
+    private: Private = False,
+    epsilon: Epsilon = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -59,6 +65,7 @@ def pretrain(
         parts = {"task": {"name": name} if name else {}}
         if source is not None:
             parts["task"]["text"] = source
+    sets = [*_private(private, epsilon, sets or []), *(sets or [])]
     _carry_out(source, sets, parts, start, out, minutes, epochs, steps, regime, resume, overwrite, as_json)
 
 
@@ -74,6 +81,8 @@ def finetune(
     text: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of the label.")] = None,
     regime: Regime = None,
+    private: Private = False,
+    epsilon: Epsilon = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -96,6 +105,7 @@ def finetune(
     for name, value in (("text", text), ("label", label)):
         if value is not None:
             parts.setdefault("task", {})[name] = value
+    sets = [*_private(private, epsilon, sets or []), *(sets or [])]
     _carry_out(source, sets, parts, start, out, minutes, epochs, steps, regime, resume, overwrite, as_json)
 
 
@@ -243,6 +253,14 @@ def _carry_out(
         _print_scores(done)
     if done.outcome.stopped == "interrupted":
         raise typer.Exit(130)
+
+
+def _private(is_private: bool, epsilon: float | None, sets: list[str]) -> list[str]:
+    """The settings that --private and --epsilon stand for."""
+    if not (is_private or epsilon is not None):
+        return []
+    says_more = any(item.startswith("train.regime.private.") for item in sets)
+    return [f"train.regime.private.epsilon={epsilon or 8.0}"] if epsilon is not None or not says_more else []
 
 
 def _facts(done: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -81,6 +82,8 @@ class Embedding(nn.Module):
         self.types = nn.Embedding(config.num_token_types, config.hidden_size) if config.num_token_types else None
         self.norm = norm(config, config.hidden_size) if config.has_embedding_norm else None
         self.dropout = nn.Dropout(config.dropout)
+        self.looks_up_types = False
+        """Whether each token looks its type up where all have the same: for who must know what each of them did to it."""
 
     def share(self, before: nn.Module, after: nn.Module) -> None:
         """Read another one's vectors of tokens from now on, where `before` was read."""
@@ -94,6 +97,8 @@ class Embedding(nn.Module):
             x_ND = x_ND + self.positions(positions_N + self.offset if self.offset else positions_N)
         if self.types is not None:
             types_N = texts.types_N if self.types.num_embeddings > 1 else None
+            if types_N is None and self.looks_up_types:
+                types_N = torch.zeros_like(texts.ids_N)
             x_ND = x_ND + (self.types.weight[0] if types_N is None else self.types(types_N))
         if self.norm is not None:
             x_ND = self.norm(x_ND)

@@ -1,14 +1,16 @@
 """The model card: README.md in a model folder, written from the run, good or bad."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from diptych.evaluation.intervals import Scores
 from diptych.ledger import Ledger
 from diptych.messages import _
+from diptych.report.privacy import promise
 
 
 @dataclass
@@ -28,6 +30,8 @@ class CardData:
     ledger: Ledger | None = None
     parent: str | None = None
     use: str = ""
+    privacy: Mapping[str, Any] | None = None
+    """What a private run kept of itself."""
 
 
 def write_card(path: Path, data: CardData) -> Path:
@@ -52,8 +56,7 @@ def render(data: CardData) -> str:
     lines += _block(_("Scores"), _score_lines(data.scores))
     lines += _block(_("Cost"), [f"{name}: {value}" for name, value in data.cost])
     lines += _block(_("Ledger: what was kept, cut and dropped"), data.ledger.lines() if data.ledger else [])
-    privacy = _("None was applied: a model can repeat what it was trained on. Do not publish it if its text is private.")
-    lines += _block(_("Privacy"), [privacy])
+    lines += _block(_("Privacy"), promise(data.privacy))
     lines += _block(_("Limits"), data.limits)
     lines += _block(_("Licence"), [_("Not stated: it follows from the text and from the model it started from.")])
     return "\n".join(lines).rstrip() + "\n"

@@ -114,18 +114,20 @@ class Answering(HeadTask):
         Raises:
             DataError E148: there is nothing to learn from at all.
         """
-        rows = [row for row in source if row.place is not None or row.is_unanswerable]
+        numbered = [(number, row) for number, row in enumerate(source) if row.place is not None or row.is_unanswerable]
+        rows = [row for _number, row in numbered]
         if not self.labels:
             if not any(row.place for row in rows):
                 raise DataError("E148")
             self.labels = MAYBE if any(row.is_unanswerable for row in rows) else ALWAYS
         limit = min(context_length, self.settings.max_length or context_length)
         kept: list[Window] = []
-        for few in chunks(rows, 256):
+        for some in chunks(numbered, 256):
+            few = [row for _number, row in some]
             windows, encoded = _windows([row.texts for row in few], tokenizer, limit, ledger, [row.where for row in few])
-            for row, own, (_ids, places) in zip(few, windows, encoded, strict=True):
+            for (number, row), own, (_ids, places) in zip(some, windows, encoded, strict=True):
                 for window in own:
-                    window.gold = _gold(window, row.place, places)
+                    window.gold, window.row = _gold(window, row.place, places), number
                 holds = [window for window in own if window.gold.any()]
                 others = [window for window in own if not window.gold.any()]
                 num_kept = min(len(others), max(1, len(holds)))

@@ -7,7 +7,7 @@ before it. A decoder that was never taught to converse is given ChatML, with two
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -47,12 +47,17 @@ class Talks:
 
     ids: list[np.ndarray]
     is_asked: list[np.ndarray]
+    owners: list[int] = field(default_factory=list)
+    """Which conversation each is a stretch of."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def num_tokens(self, index: int) -> int:
         return len(self.ids[index])
+
+    def owner(self, index: int) -> int:
+        return self.owners[index]
 
 
 class Chat(HeadTask):
@@ -113,7 +118,7 @@ class Chat(HeadTask):
         rows = list(source)
         limit = min(context_length, self.settings.max_length or context_length)
         talks = Talks([], [])
-        for row in rows:
+        for number, row in enumerate(rows):
             parts = list(_parts(row, tokenizer, limit, len(rows), ledger))
             if len(parts) > 1:
                 ledger.add(
@@ -122,6 +127,7 @@ class Chat(HeadTask):
             for ids, is_asked in parts:
                 talks.ids.append(ids)
                 talks.is_asked.append(is_asked)
+                talks.owners.append(number)
         if not len(talks):
             raise DataError("E160", count=len(rows))
         return talks

@@ -120,6 +120,9 @@ class Classification(HeadTask):
     def inputs(self, rows: Sequence[LabelledRow]) -> list[str | tuple[str, ...]]:
         return [row.texts[0] if len(row.texts) == 1 else row.texts for row in rows]
 
+    def leans_on(self) -> str | None:
+        return None if self.settings.class_weights == "none" else mark("how many examples each class has (task.class_weights)")
+
     def prepare(self, net: Any, seed: int) -> None:
         net.ensure_head("classes", labels=self.labels, seed=seed)
         usual = ClassificationSettings()
@@ -152,7 +155,8 @@ class Classification(HeadTask):
         weights = examples.weights[numbers][known]
         parts = (at, examples.gold[numbers][known], known, counts[known], weights.astype(np.float32))
         targets = WindowTargets(*(torch.from_numpy(part) for part in parts))
-        return Batch(lay([window for windows in shown for window in windows]), {"classes": targets}, tuple(numbers.tolist()))
+        texts = lay([window for windows in shown for window in windows])
+        return Batch(texts, {"classes": targets}, tuple(numbers.tolist()), texts_of=tuple(counts.tolist()))
 
     def forward(self, net: Any, batch: Batch) -> Outputs:
         targets = batch.targets["classes"]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diptych.errors import DataError
 from diptych.ledger import Ledger
+from diptych.messages import mark
 from diptych.models.pooling import Pooling, SentenceHead
 from diptych.streams import permute
 from diptych.tasks.head_task import HeadTask
@@ -107,6 +108,19 @@ class GroupedPairs:
         first, last = (edge * size // self.num_groups for edge in (place.index, place.index + 1))
         return permute(np.arange(first, last), size, place.seed, "pairs", place.epoch).tolist()
 
+    def apart(self) -> "SinglePairs":
+        return SinglePairs(self.parts, self.grades, self.same, len(self.parts))
+
+
+class SinglePairs(GroupedPairs):
+    """Pairs that are each shown by themselves, for what does not tell them apart from others."""
+
+    def num_tokens(self, index: int) -> int:
+        return sum(len(part.ids) for part in self.parts[index])
+
+    def pairs(self, place: Place) -> list[int]:
+        return [place.index]
+
 
 @dataclass
 class PairBatch(Batch):
@@ -115,7 +129,8 @@ class PairBatch(Batch):
     groups: Sequence["Group"] = ()
 
     def to(self, device: torch.device) -> "PairBatch":
-        return PairBatch(self.texts.to(device), {}, self.keys, self.is_company, [group.to(device) for group in self.groups])
+        groups = [group.to(device) for group in self.groups]
+        return PairBatch(self.texts.to(device), {}, self.keys, self.is_company, self.texts_of, groups)
 
     def counts(self) -> dict[str, int]:
         return {"sentence": sum(group.num_asked for group in self.groups)}
@@ -165,6 +180,10 @@ class Embedding(HeadTask):
     def inputs(self, rows: Sequence[PairRow]) -> list[tuple[str, ...]]:
         return [row.texts[:2] for row in rows]
 
+    def leans_on(self) -> str | None:
+        is_alone = self.settings.objective == "value"
+        return None if is_alone else mark("the other pairs of its group, from which it is told apart (task.objective: value is not)")
+
     def prepare(self, net: Any, seed: int) -> None:
         way = self.settings.pooling
         if "sentence" not in net.heads or (way is not None and net.heads["sentence"].pooling.modes != (way,)):
@@ -202,7 +221,8 @@ class Embedding(HeadTask):
             chosen += [(pair, side) for side in (0, 1) for pair in pairs] + extra
             groups.append(self._group(examples, pairs, start, len(extra)))
         texts = lay([examples.parts[pair][side] for pair, side in chosen])
-        return PairBatch(texts, {}, tuple(place.index for place in places), groups=groups)
+        texts_of = tuple(group.others.stop - group.first.start for group in groups)
+        return PairBatch(texts, {}, tuple(place.index for place in places), texts_of=texts_of, groups=groups)
 
     def forward(self, net: Any, batch: PairBatch) -> Any:
         return F.normalize(net.heads["sentence"](net.hidden(batch.texts), batch.texts).float(), dim=-1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diptych.errors import DataError
-from diptych.kernels.chunked_loss import cross_entropy
+from diptych.kernels.chunked_loss import cross_entropy, replacement
 from diptych.packed import Packed
 from diptych.tasks.task import Answers, Batch, Loss, Outputs, Term
 from diptych.text.tokenizer import Panel, Tokenizer
@@ -48,6 +48,10 @@ class HeadTask:
     def fits(self, config: Any) -> bool:
         """Whether a network of this shape can be asked."""
         return True
+
+    def leans_on(self) -> str | None:
+        """What the loss of an example depends on besides the example, where it does: then nobody's part in a step is their own."""
+        return None
 
     def check(self, config: Any) -> None:
         """
@@ -129,6 +133,8 @@ class Features:
 
         The mean of -log p over the vocabulary is log Z less the mean logit, which is linear in the features, so no logits are made.
         """
+        if (loss := replacement()) is not None:
+            return loss(self.features_MD, self.weight_VD, self.bias_V, gold_M, smoothing)
         mean_D, features_MD = self.weight_VD.float().mean(0), self.features_MD.float()
         lead_M = (features_MD * (self.weight_VD[gold_M].float() - mean_D)).sum(-1)
         if self.bias_V is not None:

@@ -47,6 +47,19 @@ class HybridRows(StreamRows):
     def judged(self) -> "JudgedHybridRows":
         return JudgedHybridRows(self.shards, self.row_length)
 
+    def apart(self) -> "ApartHybridRows":
+        return ApartHybridRows(self.shards, self.row_length, self.causal_share)
+
+
+class ApartHybridRows(DocumentRows):
+    """Every document in rows of its own, causal or masked."""
+
+    def __init__(self, shards: TokenShards, row_length: int, causal_share: float) -> None:
+        super().__init__(shards, row_length)
+        self.causal_share = causal_share
+
+    kind = HybridRows.kind
+
 
 class JudgedHybridRows(DocumentRows):
     """Every document twice: first all of them as causal rows, then all of them as masked ones."""
@@ -100,7 +113,7 @@ class HybridLM(HeadTask):
         self._masking = Masking(self.settings, tokenizer)
         return HybridRows(source, context_length, self.settings.causal_share)
 
-    def collate(self, examples: HybridRows | JudgedHybridRows, places: Sequence[Place]) -> Batch:
+    def collate(self, examples: HybridRows | JudgedHybridRows | ApartHybridRows, places: Sequence[Place]) -> Batch:
         """The rows at `places`, all of one kind."""
         (kind,) = {examples.kind(place) for place in places}
         batch = self._causal.collate(examples, places)

@@ -69,6 +69,10 @@ class MaskedLM(HeadTask):
         """A hybrid answers for a blank at the place before it, so its task is hybrid-lm."""
         return config.fills and not config.is_hybrid
 
+    def leans_on(self) -> str | None:
+        is_by_others = "nsp" in self.heads and not self.settings.sop
+        return mark("passages of other documents, shown as wrong continuations (task.nsp)") if is_by_others else None
+
     def separator(self, tokenizer: Tokenizer) -> None:
         """Documents are framed when they are read, not in the shards."""
 

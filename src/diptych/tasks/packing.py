@@ -3,6 +3,7 @@
 A row is only a container. The texts in it never see each other: attention and positions stop at their borders.
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,10 @@ class StreamRows:
         """The same corpus in the rows in which it is judged."""
         return DocumentRows(self.shards, self.row_length)
 
+    def apart(self) -> "StreamRows":
+        """The same corpus with each document in rows of its own."""
+        return DocumentRows(self.shards, self.row_length)
+
     def row(self, index: int) -> list[Piece]:
         """The pieces of row `index`; a document that does not fit goes on in the next row."""
         start = index * self.row_length
@@ -81,6 +86,13 @@ class DocumentRows(StreamRows):
     def judged(self) -> "StreamRows":
         return self
 
+    def apart(self) -> "StreamRows":
+        return self
+
+    def owner(self, index: int) -> int:
+        """The document of a row."""
+        return int(self._documents[index])
+
     def row(self, index: int) -> list[Piece]:
         return [Piece(int(self._documents[index]), int(self._starts[index]), int(self._stops[index]))]
 
@@ -109,6 +121,16 @@ class TextRows:
 
     def row(self, index: int) -> list[Piece]:
         return [Piece(*map(int, piece)) for piece in self.pieces[self.rows[index] : self.rows[index + 1]]]
+
+    def apart(self) -> "TextRows":
+        """The same pieces, each in a row of its own."""
+        alone = copy.copy(self)
+        alone.rows = np.arange(len(self.pieces) + 1)
+        return alone
+
+    def owner(self, index: int) -> int:
+        """The document of a row that holds one piece."""
+        return int(self.pieces[self.rows[index], 0])
 
 
 def cut_documents(borders: np.ndarray, longest: int) -> np.ndarray:

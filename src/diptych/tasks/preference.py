@@ -6,7 +6,7 @@ a pair; there is no second model. It is asked in evaluation mode and in float32.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -50,12 +50,17 @@ class PreferencePairs:
     rows: list[PreferenceRow]
     before: np.ndarray
     """[pairs, 2] log-probabilities of the two answers, NaN until they are asked for."""
+    owners: list[int] = field(default_factory=list)
+    """Which row each pair is."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def num_tokens(self, index: int) -> int:
         return sum(len(side) for side in self.ids[index])
+
+    def owner(self, index: int) -> int:
+        return self.owners[index]
 
 
 @dataclass
@@ -67,7 +72,7 @@ class PreferenceBatch(Batch):
     def to(self, device: torch.device) -> "PreferenceBatch":
         moved = super().to(device)
         before_B2 = None if self.before_B2 is None else self.before_B2.to(device)
-        return PreferenceBatch(moved.texts, moved.targets, moved.keys, moved.is_company, before_B2)
+        return PreferenceBatch(moved.texts, moved.targets, moved.keys, moved.is_company, self.texts_of, before_B2)
 
     def counts(self) -> dict[str, int]:
         return {"preference": len(self.keys)}
@@ -160,7 +165,8 @@ class Preference(Chat):
         text_N = torch.from_numpy(np.repeat(np.arange(len(texts)), lengths))
         packed = Packed(torch.from_numpy(np.concatenate([ids[:-1] for ids in texts])), lengths, is_causal=True)
         targets = {"lm": Targets(at_M, gold_N[at_M], text_N[at_M])}
-        return PreferenceBatch(packed, targets, tuple(numbers), before_B2=torch.from_numpy(examples.before[numbers]).float())
+        before_B2 = torch.from_numpy(examples.before[numbers]).float()
+        return PreferenceBatch(packed, targets, tuple(numbers), texts_of=(2,) * len(numbers), before_B2=before_B2)
 
     def loss(self, outputs: Outputs, batch: Any) -> Loss:
         margin_B = self._margins(outputs, batch)
@@ -230,7 +236,7 @@ class Preference(Chat):
 
     def _pairs(self, rows: Sequence[PreferenceRow], tokenizer: Tokenizer, limit: int, ledger: Ledger) -> PreferencePairs:
         made = PreferencePairs([], [], [], np.empty((0, 2)))
-        for row in rows:
+        for number, row in enumerate(rows):
             both = [supervised([*row.messages, ("assistant", answer)], tokenizer, is_last=True) for answer in (row.chosen, row.rejected)]
             if max(len(ids) for ids, _is_asked in both) > limit + 1:
                 ledger.add("pairs", "pairs longer than the context, left out", total=len(rows), where=row.where)
@@ -238,6 +244,7 @@ class Preference(Chat):
             made.ids.append((np.asarray(both[0][0], np.int64), np.asarray(both[1][0], np.int64)))
             made.is_asked.append((np.asarray(both[0][1]), np.asarray(both[1][1])))
             made.rows.append(row)
+            made.owners.append(number)
         made.before = np.full((len(made), 2), np.nan)
         return made
 

@@ -94,14 +94,14 @@ class Roles(Tagging):
         ledger.add("labels", "roles that were not seen in training: they cannot be found", unseen, total=sum(counts.values()))
         limit = min(context_length, self.settings.max_length or context_length)
         windows: list[Window] = []
-        for few in chunks(rows, 256):
-            encoded = encode_places([row.texts[0] for row in few], tokenizer)
-            for row, (ids, places) in zip(few, encoded, strict=True):
+        for some in chunks(enumerate(rows), 256):
+            encoded = encode_places([row.texts[0] for _number, row in some], tokenizer)
+            for (number, row), (ids, places) in zip(some, encoded, strict=True):
                 asked: list[tuple[Span | None, tuple[Span, ...]]] = [(None, tuple(frame.predicate for frame in row.frames))]
                 asked += [(frame.predicate, (frame.predicate, *frame.roles)) for frame in row.frames]
                 for predicate, spans in asked:
                     gold, _torn = tags_of_spans(spans, places, numbers)
-                    windows += _windows((ids, places), predicate, len(windows), tokenizer, limit, gold)
+                    windows += _windows((ids, places), predicate, number, tokenizer, limit, gold)
         return Windows([window for window in windows if window.size])
 
     def predict(self, net: Any, tokenizer: Tokenizer, inputs: Iterable[Any], ledger: Ledger | None = None) -> Iterator[Any]:

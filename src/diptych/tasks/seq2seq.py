@@ -100,6 +100,11 @@ class WrittenPairs:
 
     sources: list[np.ndarray]
     answers: list[np.ndarray]
+    owners: list[int]
+    """Which row each comes from; both directions of a pair are one's."""
+
+    def owner(self, index: int) -> int:
+        return self.owners[index]
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -197,7 +202,7 @@ class Seq2Seq(HeadTask):
         rooms = [limit] * len(rows) if self._is_pair else [limit + 1 - len(answer) for answer in answers]
         sources = self._shown(texts, tokenizer, rooms, ledger, [row.where for row in rows])
         self._settle(rows, list(map(len, texts)), whole)
-        return WrittenPairs(sources, answers)
+        return WrittenPairs(sources, answers, self._owners(rows))
 
     def collate(self, examples: WrittenPairs, places: Sequence[Place]) -> Batch:
         numbers = [place.index for place in places]
@@ -251,6 +256,12 @@ class Seq2Seq(HeadTask):
             ends=frozenset({end_id(tokenizer) or 0}),
             sources=None if self._start_id is None else sources,
         )
+
+    def _owners(self, rows: Sequence[WrittenRow]) -> list[int]:
+        if self.settings.directions != "both":
+            return list(range(len(rows)))
+        first: dict[str | None, int] = {}
+        return [first.setdefault(row.group, number) for number, row in enumerate(rows)]
 
     @property
     def _is_pair(self) -> bool:

@@ -56,6 +56,24 @@ class Mixed(Protocol):
     def kind(self, place: Place) -> int: ...
 
 
+@runtime_checkable
+class Owned(Protocol):
+    """Examples of which several may come from one row or document."""
+
+    def owner(self, index: int) -> int:
+        """The number that this example's row or document has in the source."""
+        ...
+
+
+@runtime_checkable
+class Crowded(Protocol):
+    """Examples in which several documents, or several rows, lie side by side."""
+
+    def apart(self) -> Examples:
+        """The same source with an example for each piece of one of them."""
+        ...
+
+
 @dataclass
 class Targets:
     """What one head is asked: where, and the right answer."""
@@ -83,10 +101,12 @@ class Batch:
     is_company: bool = False
     """Whether it is shown only because other ranks have a piece more than this one: it counts for nothing, and no more does its
     gradient, but sharded weights are gathered by all ranks together."""
+    texts_of: tuple[int, ...] | None = None
+    """How many texts each example has, in their order; None for one each."""
 
     def to(self, device: torch.device) -> "Batch":
         moved = {name: targets.to(device) for name, targets in self.targets.items()}
-        return Batch(self.texts.to(device), moved, self.keys, self.is_company)
+        return Batch(self.texts.to(device), moved, self.keys, self.is_company, self.texts_of)
 
     @property
     def num_tokens(self) -> int:

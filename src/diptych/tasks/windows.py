@@ -58,6 +58,10 @@ class Windows:
     def num_tokens(self, index: int) -> int:
         return len(self.windows[index].ids)
 
+    def owner(self, index: int) -> int:
+        """The row of a window."""
+        return self.windows[index].row
+
 
 def frame_texts(
     texts: Sequence[tuple[str, ...]], tokenizer: Tokenizer, limit: int, ledger: Ledger, where: Sequence[str] | None = None

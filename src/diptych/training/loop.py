@@ -151,6 +151,8 @@ class _Run:
         if self.mean is not None:
             self.mean.restore(tensors["mean"])
         self.regime.restore(state["regime"])
+        # What a regime draws by may have been kept with the run.
+        self.order = self.stepper.ask_order()
         self.state = _State(**state["run"])
         self._saved_step = self.state.step
         self.listener.tell({"kind": "resumed", "step": self.state.step})
@@ -191,9 +193,11 @@ class _Run:
     def go(self, interrupt: "_Interrupt") -> Outcome:
         self.net.train()
         state = self.state
+        for text in self.regime.remarks():
+            self.listener.tell({"kind": "stage", "text": text})
         while (spent := self._spent()) < 1:
             places = self.order.places(state.step, spent)
-            if not places:
+            if not places and not self.order.may_be_empty:
                 break
             started = time.monotonic()
             result = self._step(places, spent)
@@ -264,7 +268,7 @@ class _Run:
         self.state.seconds = self.ranks.of_first(self.state.seconds + time.monotonic() - started)
 
     def _spent(self) -> float:
-        return self.budget.spent(self.state.step, self.state.tokens, self.state.seconds)
+        return self.stepper.spent(self.state.step, self.state.tokens, self.state.seconds)
 
     def _step(self, places: list[Place], spent: float) -> StepResult:
         try:
@@ -313,6 +317,7 @@ class _Run:
                 "spent": spent,
                 "seconds_left": round(self.state.seconds * max(0.0, 1 / spent - 1), 1),
                 "memory_bytes": runtime.peak_memory_bytes(),
+                **self.regime.tells(),
             }
         )
         self._window, self._window_tokens, self._window_start = [], 0, now

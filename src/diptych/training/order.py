@@ -23,6 +23,12 @@ class Order:
     limit: int | None = None
     """The sequence ends after this many examples, so that the last step may be a partial one."""
 
+    may_be_empty = False
+
+    def spent(self, step: int) -> float:
+        """The share that is used up before a step of a budget of the order's own; it has none."""
+        return 0.0
+
     def places(self, step: int, spent: float = 1.0) -> list[Place]:
         """The examples of step `step`, counted from 0, at which `spent` of the budget is used up; empty past the limit."""
         start, stop = self.batches.before(step), self.batches.before(step + 1)

@@ -197,4 +197,5 @@ def _ends_a_line(path: Path) -> bool:
 
 
 def _facts(event: Event) -> str:
-    return _("loss {loss:.4f}, {rate:,.0f} tokens/s").format(loss=event["loss"], rate=event["tokens_per_second"])
+    facts = _("loss {loss:.4f}, {rate:,.0f} tokens/s").format(loss=event["loss"], rate=event["tokens_per_second"])
+    return f"{facts}, ε = {event['epsilon']:.2f}" if "epsilon" in event else facts

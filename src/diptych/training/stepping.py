@@ -40,14 +40,25 @@ class Stepper:
     """
 
     def __init__(self, net: Any, task: Task, examples: Examples, regime: Regime, plan: Plan) -> None:
-        self.net, self.task, self.examples, self.regime, self.plan = net, task, examples, regime, plan
+        self.net, self.regime, self.plan = net, regime, plan
+        self.task, self.examples = regime.show(task, examples)
         self.ranks = here()
         self.device = next(net.parameters()).device
         self.optimizer = build_optimizer(net, plan.train, plan.lr, plan.precision)
-        batches = Batches.of(plan.train, examples, plan.batch_size)
-        self.budget = Budget.of(plan.train, len(examples), batches)
-        self.order = Order(len(examples), batches, plan.train.seed, self.budget.examples)
+        batches = Batches.of(plan.train, self.examples, plan.batch_size)
+        self.budget = Budget.of(plan.train, len(self.examples), batches)
+        self._plain_order = Order(len(self.examples), batches, plan.train.seed, self.budget.examples)
+        self.order = self.ask_order()
         self.has_dropout = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in net.modules())
+
+    def ask_order(self) -> Any:
+        """Which examples each step shows, as the regime has it now: what it draws by may have been kept with a run."""
+        self.order = self.regime.order(self._plain_order, self.budget)
+        return self.order
+
+    def spent(self, step: int, tokens: int, seconds: float) -> float:
+        """The share that is used up of whichever budget is nearer to its end: the run's, or one of the regime's own."""
+        return max(self.order.spent(step), self.budget.spent(step, tokens, seconds))
 
     def take(self, step: int, places: Sequence[Place], spent: float) -> StepResult:
         """Take step `step`, counted from 0, with `spent` of the budget used up before it; what it cost, over all ranks.

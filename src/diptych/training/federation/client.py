@@ -91,6 +91,21 @@ class Proximal:
     def prepare(self, net: Any, task: Task) -> Any:
         return net
 
+    def show(self, task: Task, examples: Examples) -> tuple[Any, Any]:
+        return self.inner.show(task, examples)
+
+    def order(self, order: Any, budget: Budget) -> Any:
+        return self.inner.order(order, budget)
+
+    def tells(self) -> dict[str, float]:
+        return {}
+
+    def remarks(self) -> list[str]:
+        return []
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
     def state(self) -> dict[str, Any]:
         return {}
 

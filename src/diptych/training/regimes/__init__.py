@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from diptych.config import Settings, nearest, parse
-from diptych.errors import RecipeError
+from diptych.errors import RecipeError, TrainingError
 from diptych.messages import _
 from diptych.training.regimes.regime import Plain, Regime, Surroundings
 
@@ -14,6 +14,8 @@ REGIMES = {
     "lora": "diptych.training.regimes.lora:LoRA",
     "distilled": "diptych.training.regimes.distilled:Distilled",
     "federated": "diptych.training.regimes.federated:Federated",
+    "traced": "diptych.training.regimes.traced:Traced",
+    "private": "diptych.training.regimes.private:Private",
 }
 
 
@@ -26,10 +28,13 @@ def compose(entries: Sequence[Any], around: Surroundings | None = None) -> Regim
 
     Raises:
         RecipeError E402, E403, E405, E407: there is no regime of that name, or it has no such setting.
+        TrainingError E560: one lies around a regime that has to see all that is done to a step.
     """
     regime: Regime = Plain()
     for entry in entries:
         settings = settings_of(entry)
+        if getattr(regime, "is_outermost", False):
+            raise TrainingError("E560", name=settings.name)
         regime = regime_class(settings.name)(regime, settings, around or Surroundings())
     return regime
 

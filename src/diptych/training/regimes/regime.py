@@ -11,9 +11,11 @@ import torch
 
 from diptych.config import Settings
 from diptych.streams import seed_for
-from diptych.tasks.task import Batch, Task
+from diptych.tasks.task import Batch, Examples, Task
 from diptych.text.tokenizer import Tokenizer
+from diptych.training.order import Order
 from diptych.training.ranks import Ranks, here
+from diptych.training.schedules import Budget
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Surroundings:
     """A model by folder or name, with `.net` and `.tokenizer`."""
     seed: int = 0
     """The key of all chance in what a regime adds."""
+    groups: Sequence[str | None] | None = None
+    """Of each row that is trained on, the group it belongs to, where the task names a column of groups."""
 
 
 @dataclass
@@ -72,6 +76,26 @@ class Regime(Protocol):
         """Leave the step's gradient in the parameters. `seed` is (seed, step): the key of all chance in it."""
         ...
 
+    def show(self, task: Task, examples: Examples) -> tuple[Any, Any]:
+        """The task and the examples that steps are made of; they are these, where a regime has no others."""
+        ...
+
+    def order(self, order: Order, budget: Budget) -> Any:
+        """Which examples each step shows: `order` as it is, or another with the same methods."""
+        ...
+
+    def tells(self) -> dict[str, float]:
+        """Numbers that stand beside the loss in the log."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """What a person must hear before the first step."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What a model folder keeps of how it was learnt, as JSON."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep of this regime, as JSON."""
         ...
@@ -109,6 +133,21 @@ class Plain:
                 objective.backward()
         return result
 
+    def show(self, task: Task, examples: Examples) -> tuple[Any, Any]:
+        return task, examples
+
+    def order(self, order: Order, budget: Budget) -> Any:
+        return order
+
+    def tells(self) -> dict[str, float]:
+        return {}
+
+    def remarks(self) -> list[str]:
+        return []
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
     def state(self) -> dict[str, Any]:
         return {}
 
@@ -136,6 +175,8 @@ class Wrapper:
     """
 
     Settings: ClassVar[type[RegimeSettings]] = RegimeSettings
+    is_outermost: ClassVar[bool] = False
+    """Whether no other may lie around it."""
 
     def __init__(self, inner: Regime, settings: Any = None, around: Surroundings | None = None) -> None:
         self.inner = inner
@@ -147,6 +188,21 @@ class Wrapper:
 
     def step(self, net: Any, task: Task, batches: Sequence[Batch], seed: tuple[int, int]) -> StepResult:
         return self.inner.step(net, task, batches, seed)
+
+    def show(self, task: Task, examples: Examples) -> tuple[Any, Any]:
+        return self.inner.show(task, examples)
+
+    def order(self, order: Order, budget: Budget) -> Any:
+        return self.inner.order(order, budget)
+
+    def tells(self) -> dict[str, float]:
+        return self.inner.tells()
+
+    def remarks(self) -> list[str]:
+        return self.inner.remarks()
+
+    def facts(self) -> dict[str, Any]:
+        return self.inner.facts()
 
     def state(self) -> dict[str, Any]:
         return self.inner.state()
