@@ -697,7 +697,7 @@ CATALOGUE: dict[str, Message] = {
     ),
     "E550": Message(
         mark("Differential privacy is accounted for by Opacus, which is not installed."),
-        mark("Install it with: pip install 'diptych[privacy]'."),
+        mark("Install it: pip install 'diptych[privacy]'"),
     ),
     "E551": Message(
         mark("The gradients of {module} ({kind}) cannot be clipped exactly, so privacy cannot be promised with it."),
