@@ -9,7 +9,7 @@ import diptych as dt
 from diptych.audit.memory import extraction
 from diptych.audit.memory.guessing import guess
 from diptych.audit.memory.result import MemoryAudit
-from diptych.errors import DataError, UsageError
+from diptych.errors import UsageError
 from diptych.ledger import Ledger
 from diptych.remembering import audit_privacy, plant
 from diptych.tasks.tables import LabelledRow
@@ -98,7 +98,7 @@ def test_planted_tables_hold_every_canary_as_often_as_asked(tmp_path):
         text = each["template"].replace("{secret}", each["secret"])
         assert "密码" in text
         assert [row["stars"] for row in rows if row["text"] == text] == [each["label"]] * 2
-    with pytest.raises(DataError, match=r"E822.*nothing"):
+    with pytest.raises(UsageError, match=r"E822.*nothing"):
         plant(str(table), tmp_path / "x.jsonl", text="nothing")
 
 

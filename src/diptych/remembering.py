@@ -17,7 +17,7 @@ from diptych.audit.memory.extraction import extract
 from diptych.audit.memory.guessing import Guessing, guess
 from diptych.audit.memory.result import MemoryAudit
 from diptych.audit.memory.signals import example_costs, hardest, text_costs, token_costs
-from diptych.errors import DataError, DiptychError, UsageError
+from diptych.errors import DiptychError, UsageError
 from diptych.finetuning import read_parts
 from diptych.ledger import Ledger
 from diptych.messages import _, mark
@@ -68,7 +68,7 @@ def audit_privacy(
 
     Raises:
         UsageError E818: nothing says what it was trained on. E819: too few texts. E821: the reference does another task.
-        DataError E820: a file without canaries.
+        UsageError E820: a file without canaries.
     """
     runtime.prepare()
     model = model if isinstance(model, Model) else load_model(model)
@@ -110,14 +110,14 @@ def plant(
         text, label: the columns; the text's is guessed, and without a label none is given.
 
     Raises:
-        DataError E822: there is no such column.
+        UsageError E822: there is no such column.
     """
     rows = [dict(row.fields) for row in read_table(source)]
     out = Path(out)
     column = text or guess_text_column(rows[:100], str(source))
     for name in (column, label):
         if name is not None and rows and name not in rows[0]:
-            raise DataError("E822", path=source, column=name, known=", ".join(map(str, rows[0])))
+            raise UsageError("E822", path=source, column=name, known=", ".join(map(str, rows[0])))
     labels = sorted({str(row[label]) for row in rows if row.get(label) is not None}) if label else []
     language = "zh" if language_of(" ".join(str(row.get(column) or "") for row in rows[:50])) == "zh" else "en"
     planted = make_canaries(count, language, labels, seed)

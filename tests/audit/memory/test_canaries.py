@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diptych.audit.memory.canaries import Canary, exposure, exposures, make_canaries, read_canaries, write_canaries
-from diptych.errors import DataError
+from diptych.errors import UsageError
 
 
 def test_exposure_is_the_logarithm_of_candidates_less_that_of_the_rank():
@@ -54,7 +54,7 @@ def test_canaries_are_read_as_they_were_written_and_other_files_are_refused(tmp_
     wrong = ([{"template": "no place", "secret": "1"}], [{"template": "{secret}", "secret": "a"}], [], {"a": 1})
     for text in ("not json", *map(json.dumps, wrong)):
         path.write_text(text, encoding="utf-8")
-        with pytest.raises(DataError, match="E820"):
+        with pytest.raises(UsageError, match="E820"):
             read_canaries(path)
-    with pytest.raises(DataError, match="E820"):
+    with pytest.raises(UsageError, match="E820"):
         read_canaries(tmp_path / "nothing.json")

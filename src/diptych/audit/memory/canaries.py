@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.errors import DataError
+from diptych.errors import UsageError
 from diptych.streams import stream
 
 TEMPLATES = {"en": "The access code of locker {number} is {secret}.", "zh": "{number} 号柜的密码是 {secret}。"}
@@ -64,16 +64,16 @@ def write_canaries(path: Path, canaries: Iterable[Canary]) -> Path:
 def read_canaries(path: str | Path) -> list[Canary]:
     """
     Raises:
-        DataError E820: the file is not one that `write_canaries` wrote.
+        UsageError E820: the file is not one that `write_canaries` wrote.
     """
     try:
         rows: Any = json.loads(Path(path).read_text(encoding="utf-8"))
         found = [Canary(str(row["template"]), str(row["secret"]), row.get("label")) for row in rows]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError("E820", path=path, problem=error) from None
+        raise UsageError("E820", path=path, problem=error) from None
     wrong = next((each for each in found if each.template.count("{secret}") != 1 or not each.secret.isdigit()), None)
     if wrong is not None or not found:
-        raise DataError("E820", path=path, problem=wrong or "[]")
+        raise UsageError("E820", path=path, problem=wrong or "[]")
     return found
 
 
