@@ -716,7 +716,7 @@ CATALOGUE: dict[str, Message] = {
         mark("Name a table's column with --set task.group=…, or protect rows and documents: --set train.regime.private.unit=document."),
     ),
     "E555": Message(
-        mark("{count:,} of {total:,} examples have an empty cell in the column of groups: whom would they be protected with?"),
+        mark("{count:,} of {total:,} examples have an empty cell in the column of groups, so they are nobody's."),
         mark("Fill the cells, each with a name of its own where nobody shares it, or drop these rows."),
     ),
     "E556": Message(
