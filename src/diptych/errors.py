@@ -746,7 +746,7 @@ CATALOGUE: dict[str, Message] = {
         mark("Change the setting that is named, or train without the regime private."),
     ),
     "E562": Message(
-        mark("run.recompute makes the insides of layers again, which clipping has to see the first time."),
+        mark("The setting run.recompute makes the insides of layers again, which clipping has to see the first time."),
         mark("Leave it out; train.micro_batch_tokens makes the memory of a step smaller."),
     ),
     "E563": Message(
