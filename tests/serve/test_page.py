@@ -366,3 +366,68 @@ def test_what_no_model_can_do_says_what_to_load(visit: Callable[..., Visit], des
     finally:
         alone.engine.stop()
         alone.close()
+
+
+LOOKS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"color_scheme": "light", "width": 360},
+}
+MODELS = {
+    "write": "gpt",
+    "chat": "gpt",
+    "compare": "gpt",
+    "fill": "bert",
+    "classify": "judge",
+    "tag": "tagger",
+    "answer": "reader",
+    "search": "bert",
+}
+
+
+def use_everything(visit: Visit) -> None:
+    """Ask in each view what its example asks, so that there is something to look at."""
+    for name in VIEWS:
+        view = visit.show(name, MODELS.get(name))
+        write_with(view, max_tokens=16, seed=1)
+        for given in view.locator("textarea, input[type='text'], input[type='search']").all():
+            given.fill(given.get_attribute("placeholder"))
+        visit.do(view)
+        assert view.locator(".trouble p").count() == 0
+    visit.show("classify").locator(".answer button").first.click()
+    visit.page.locator(".explanation").wait_for(state="attached")
+
+
+def faults(page: Any) -> list[tuple[str, str]]:
+    """What axe-core finds to be a serious or critical fault, and where."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = axe.Axe().run(page).response["violations"]
+    return [(each["id"], node["html"]) for each in found if each["impact"] in ("serious", "critical") for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in ("dark", "phone"))])
+def test_axe_finds_no_serious_fault(visit: Callable[..., Visit], look: str) -> None:
+    visit = visit("zh" if look == "dark" else "en", **LOOKS[look])
+    use_everything(visit)
+    # All views at once are looked at in the time of one; each alone is a slow test.
+    visit.page.evaluate("() => document.querySelectorAll('[role=tabpanel]').forEach((panel) => (panel.hidden = false))")
+    assert faults(visit.page) == []
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the page"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_no_serious_fault_in_any_view(visit: Callable[..., Visit], look: str, language: str) -> None:
+    visit = visit(language, **LOOKS[look])
+    for name in VIEWS:
+        visit.show(name)
+        assert faults(visit.page) == [], f"{name}, before anything was asked"
+    use_everything(visit)
+    for name in VIEWS:
+        view = visit.show(name)
+        for piece in view.locator(".piece").all()[:9]:
+            piece.focus()
+        assert faults(visit.page) == [], name
+    visit.page.locator("#key-button").click()
+    assert faults(visit.page) == []
