@@ -34,6 +34,8 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the cache of the person who runs it; the measured machine is measured once a session."""
     monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    # `--lang` is for the process: set here, it is what it was when the test is over.
+    monkeypatch.setenv("DIPTYCH_LANG", "en")
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,8 @@ def preset_config(preset: str, **sizes: Any) -> ModelConfig:
     """
     family, _dash, size = preset.rpartition("-")
     if preset not in list_presets():
-        if is_unpublished(preset):
+        # With a size it is one of our presets, misspelt.
+        if is_unpublished(preset) and size[-1:].lower() not in ("m", "b"):
             raise ModelError("E307")
         raise ModelError("E305", name=preset, hint=nearest(preset, list_presets()))
     for name in sizes:

@@ -18,7 +18,8 @@ def test_what_might_have_stood_there_comes_with_the_text_that_it_would_have_adde
         before = decode([*ids, *answer.tokens[:place]])
         for token, _log in () if before.endswith("\ufffd") else chance.alternatives:
             added = decode([*ids, *answer.tokens[:place], token])[len(before) :]
-            assert found[place][model.tokenizer.token(token)] == ("" if "\ufffd" in added else added)
+            # Half of a character adds nothing yet; after bytes that are no character, what follows stands by itself.
+            assert found[place][model.tokenizer.token(token)] in ({"", added.replace("\ufffd", "")} if "\ufffd" in added else {added})
             num_compared += 1
     assert num_compared > 10
 

@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from diptych.config import TrainSettings
+from diptych.kernels.linear import Linear
 from diptych.models.layers import Joined
 from diptych.presets import create
 from diptych.training.optimizers import adamw, build_optimizer, parameter_groups
@@ -26,7 +27,7 @@ def test_only_matrices_of_linear_layers_decay(family):
     decayed = {id(parameter) for parameter in groups["inner"] + groups["outer"]}
     for module in net.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            is_matrix = type(module) in (nn.Linear, Joined) and name == "weight"
+            is_matrix = type(module) in (nn.Linear, Linear, Joined) and name == "weight"
             assert (id(parameter) in decayed) == is_matrix, (module, name)
     assert not decayed & {id(parameter) for parameter in groups["kept"]}
 

@@ -90,7 +90,8 @@ def _reliability_curve(curves: Mapping[str, Sequence[Any]]) -> Any:
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--")
     for (name, bins), colour in zip(curves.items(), (OTHER, MAIN) if len(curves) > 1 else (MAIN,), strict=True):
         x, y = [each.confidence for each in bins], [each.right for each in bins]
-        reach = [[each.right - each.low for each in bins], [each.high - each.right for each in bins]]
+        # An interval of one text may end just short of its own value by rounding.
+        reach = [[max(0.0, each.right - each.low) for each in bins], [max(0.0, each.high - each.right) for each in bins]]
         axes.errorbar(x, y, yerr=reach, color=colour, marker="o", markersize=3.5, linewidth=1.2, elinewidth=0.7, label=name)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
