@@ -73,6 +73,7 @@ def test_a_wrong_value_is_refused_before_anything_is_run(tmp_path):
         sweep(RECIPE, tmp_path / "s", seeds=0, source=ROWS)
 
 
+@pytest.mark.slow
 def test_the_verb_prints_one_table(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS), encoding="utf-8")

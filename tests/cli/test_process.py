@@ -42,6 +42,7 @@ def test_a_refusal_imports_nothing_heavy() -> None:
     assert "code 1" in out and not set(HEAVY) & set(out.split())
 
 
+@pytest.mark.slow
 def test_using_a_model_leaves_torchs_compiler_out(models: dict[str, Path]) -> None:
     """It takes a second to import, and nobody asked for it."""
     code = f"import sys, diptych as dt; dt.load({str(models['gpt'])!r}).generate('The', 3); print(*sys.modules)"
@@ -70,6 +71,7 @@ def test_a_user_error_is_a_sentence_and_an_exit_code(shell: Callable) -> None:
     assert is_quiet(ran.err) and len(ran.err.splitlines()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGPIPE")
 def test_a_closed_pipe_ends_a_command_quietly(models: dict[str, Path], table: Path, tmp_path: Path) -> None:
     """`diptych predict … | head -1`"""

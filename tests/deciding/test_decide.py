@@ -44,6 +44,7 @@ class Told:
         return
 
 
+@pytest.mark.slow
 def test_of_few_labels_the_choice_is_made_by_cross_validation_and_said(bert: Path) -> None:
     told = Told()
     rows = reviews(8)

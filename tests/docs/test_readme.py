@@ -119,7 +119,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_readme_and_then_the_guide_run_line_by_line(workshop: Path) -> None:
+def test_the_readme_runs_line_by_line(workshop: Path) -> None:
     seen = follow("README.md")
     assert len(seen) == 15
     ours, theirs = load_file("my-gpt/model.safetensors"), load_file("their-gpt/model.safetensors")
@@ -135,7 +135,10 @@ def test_the_readme_and_then_the_guide_run_line_by_line(workshop: Path) -> None:
     checked = seen["diptych corpus check notes/"].out
     assert "gb18030: 5" in checked and "empty, skipped: 1" in checked and "10 documents can be trained on" in checked
 
-    seen |= follow("docs/guide.md")
+
+@pytest.mark.slow
+def test_the_guide_runs_line_by_line_after_it(workshop: Path) -> None:
+    seen = follow("README.md") | follow("docs/guide.md")
     assert len(seen) > 35
     assert len(Path("clean.jsonl").read_text(encoding="utf-8").splitlines()) <= 10
     blanks = seen['diptych fill my-bert "房间[MASK]，早餐[MASK]。" --top 2'].out

@@ -93,6 +93,7 @@ def test_there_are_recipes_for_both_panels_and_both_kinds_of_task() -> None:
     assert {"base", "preset"} == {"base" if each.model.base else "preset" for each in loaded}
 
 
+@pytest.mark.slow
 def test_questions_and_roles_run_for_two_steps_and_are_answered(carry_out: Carry) -> None:
     import diptych as dt
 
@@ -126,6 +127,7 @@ def test_a_classification_recipe_runs_for_two_steps(carry_out: Carry, name: str,
     assert "TF-IDF" in shown and "split: rows for testing" in shown
 
 
+@pytest.mark.slow
 def test_the_private_recipe_runs_for_two_steps_and_says_what_it_promises(carry_out: Carry) -> None:
     folder = carry_out("sst2-private", "--set", "train.batch_size=8", "--set", "train.regime.private.accountant=rdp")
     promised = json.loads((folder / "diptych" / "provenance.json").read_text(encoding="utf-8"))["privacy"]
@@ -173,6 +175,7 @@ def test_the_lora_recipe_keeps_its_adapter_apart(carry_out: Carry) -> None:
     assert "bert.pooler.dense.weight" in load_file(folder / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_the_student_of_a_recipe_has_half_the_layers_of_the_one_before(carry_out: Carry) -> None:
     teacher = load_file(carry_out("sst2-minilm") / "model.safetensors")
     student = load_file(carry_out("sst2-distilled") / "model.safetensors")

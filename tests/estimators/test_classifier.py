@@ -154,6 +154,7 @@ def test_parameters_are_stored_as_they_are_and_set_by_name(classifier: dt.TextCl
     assert "epochs=5" in repr(made)
 
 
+@pytest.mark.slow
 def test_scikit_learns_cross_validation_search_and_pipeline_take_it(classifier: dt.TextClassifier) -> None:
     assert is_classifier(classifier)
     with warnings.catch_warnings():

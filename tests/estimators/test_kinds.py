@@ -109,6 +109,7 @@ def test_scikit_learns_tools_take_a_tagger_and_a_translator() -> None:
     assert len(make_pipeline(translator(steps=2)).fit(sources, targets).predict(sources[:2])) == 2
 
 
+@pytest.mark.slow
 def test_a_tagger_gives_lists_of_tokens_their_tags(tmp_path: Path) -> None:
     tokens = [text.split() for text in SAID]
     tags = [["B-PER", "O", "O"] for _text in SAID]

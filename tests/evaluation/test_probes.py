@@ -150,6 +150,7 @@ def test_last_words_are_asked_token_by_token(writer: Any) -> None:
     assert nats == pytest.approx(float(np.mean(expected)), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_that_learnt_the_form_answers_in_context() -> None:
     rows = [(f"{word} {n}", label) for n in range(6) for word, label in (("good", "yes"), ("bad", "no"), ("好", "yes"), ("坏", "no"))]
     text = "\n\n".join(f"{each}\n→ {label}" for each, label in rows)

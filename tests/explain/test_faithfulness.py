@@ -68,7 +68,7 @@ def rule(made: Callable[..., Any], tokenizer_word: str) -> Any:
     return net.eval(), tokenizer
 
 
-@pytest.mark.parametrize("text", ["I had the X food and room", "这家酒店很X，早餐也不错。"])
+@pytest.mark.parametrize("text", [pytest.param("I had the X food and room", marks=pytest.mark.slow), "这家酒店很X，早餐也不错。"])
 def test_a_planted_word_comes_first_and_its_order_is_nearly_the_best(made: Callable[..., Any], text: str) -> None:
     word = "净" if "酒" in text else "m"
     net, tokenizer = rule(made, word)
@@ -91,6 +91,7 @@ def test_a_model_that_does_not_look_has_nothing_to_measure(made: Callable[..., A
     assert "no order of the units makes a difference" in str(found)
 
 
+@pytest.mark.slow
 def test_other_seeds_are_asked_where_chance_is_in_it(made: Callable[..., Any]) -> None:
     net, tokenizer = made("bert", "classes")
     text = "the food was good, but the room was bad. I liked it."

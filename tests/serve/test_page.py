@@ -120,7 +120,7 @@ def visit(chromium: Any, address: str) -> Iterator[Callable[..., Visit]]:
         context.close()
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.slow)])
 def test_a_text_is_written_and_goes_on_otherwise(visit: Callable[..., Visit], desk: Desk, language: str) -> None:
     visit, model, begun = visit(language), desk.shelf.get("gpt").model, TEXTS[language] + HOSTILE
     view = visit.show("write", "gpt")
@@ -197,7 +197,7 @@ def test_writing_stops_when_told_and_the_engine_with_it(visit: Callable[..., Vis
         slow.remove()
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", [pytest.param("en", marks=pytest.mark.slow), "zh"])
 def test_what_is_understood(visit: Callable[..., Visit], desk: Desk, language: str) -> None:
     visit, text = visit(language), TEXTS[language]
     models = {name: desk.shelf.get(name).model for name in ("bert", "judge", "tagger", "reader", "bart")}

@@ -222,6 +222,7 @@ def test_scores_of_two_languages_stand_apart() -> None:
     assert all(np.isfinite(score.value) for score in scores.values())
 
 
+@pytest.mark.slow
 def test_both_directions_are_learnt_from_a_table(tmp_path: Path) -> None:
     words = {"one": "一", "two": "二", "three": "三", "four": "四"}
     pairs = [{"en": f"{a} {b}", "zh": words[a] + words[b]} for a in words for b in words] * 2

@@ -98,6 +98,7 @@ def kill_at_random(recipe, tmp_path, count, seed):
     return half_written
 
 
+@pytest.mark.slow
 def test_a_run_killed_a_few_times_ends_with_the_same_bits(recipe, tmp_path):
     kill_at_random(recipe, tmp_path, 3, seed=0)
 

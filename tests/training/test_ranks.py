@@ -109,7 +109,8 @@ def test_two_ranks_learn_what_one_does(name, sharding, both):
     both(name, sharding=sharding, steps=12, batch_size=3, evaluations=2)
 
 
-@pytest.mark.parametrize("sharding", SHARED)
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDINGS)
 def test_ranks_without_an_example_keep_the_others_company(sharding, both):
     """Three ranks and steps of two rows; the last step of the epochs has one."""
     both("classification", count=3, sharding=sharding, epochs=1.9, batch_size=2, micro_batch_tokens=1, evaluations=2)
@@ -125,13 +126,15 @@ def test_muon_makes_whole_matrices_orthogonal_though_each_rank_holds_a_share(sha
     both("causal-lm", sharding=sharding, steps=8, batch_size=4, optimizer="muon")
 
 
-@pytest.mark.parametrize("sharding", SHARED)
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDINGS)
 def test_lamb_measures_whole_matrices_and_a_batch_grows_for_all_ranks(sharding, both):
     ramp = {"start": 0.3, "until": 0.8}
     both("causal-lm", sharding=sharding, steps=8, batch_size=6, optimizer="lamb", batch_ramp=ramp)
 
 
-@pytest.mark.parametrize("sharding", SHARED)
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDINGS)
 def test_each_rank_keeps_the_mean_of_what_it_holds(sharding, both):
     both("causal-lm", sharding=sharding, steps=8, batch_size=4, ema=0.8, evaluations=2)
 

@@ -216,6 +216,7 @@ def test_the_checkpoint_keeps_the_account(run, tmp_path):
     assert state["regime"]["private"]["history"] == [[1.0, 0.25, 4]]
 
 
+@pytest.mark.slow
 def test_a_budget_of_epsilon_ends_the_run_and_the_schedule_with_it(run):
     regime = compose(private(epsilon=6.0, noise=1.0))
     done = run("classification", regime=regime, steps=1000, batch_size=2, schedule="linear", warmup=0.0)
