@@ -67,7 +67,9 @@ def of_mean(measure: str, about: str, values_N: Sequence[float] | np.ndarray, *,
     spread = float(values_N.std(ddof=1) / math.sqrt(size))
     reach = spread * _quantile((1 + CONFIDENCE) / 2, size - 1)
     score = Score(about, value, value - reach, value + reach, size)
-    return Finding(measure, about, score, fair, margin, *(_tested(value - fair, spread, size - 1, margin) if size >= FEWEST else ()))
+    if size < FEWEST:
+        return Finding(measure, about, score, fair, margin)
+    return Finding(measure, about, score, fair, margin, *_tested(value - fair, spread, size - 1, margin))
 
 
 def of_score(measure: str, about: str, score: Score, *, fair: float = 0.0, margin: float = 0.0) -> Finding:

@@ -78,8 +78,8 @@ class Rounds:
 
 def federate(
     task: Task, clients: Sequence[Client], plan: Plan, rounds: int, share: float, ledger: Ledger
-) -> tuple[Rounds, Federation, Plan]:
-    """What the loop is given in the place of task, examples and plan.
+) -> tuple[Any, Federation, Plan]:
+    """What the loop is given in the place of task (`Rounds`), examples and plan.
 
     Args:
         plan: as for a run without a federation; its budget is what each client trains over all rounds.

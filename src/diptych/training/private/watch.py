@@ -189,7 +189,7 @@ class Watch:
     def _record(self, module: Any) -> Any:
         weight, bias = (self._learning(module, which) for which in ("weight", "bias"))
         if isinstance(module, nn.Embedding):
-            return TableRecord(module.weight)
+            return TableRecord(module.get_parameter("weight"))
         if isinstance(module, nn.LayerNorm | nn.RMSNorm):
             return NormRecord(module, weight, bias)
         return LinearRecord(weight, bias)
