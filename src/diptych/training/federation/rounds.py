@@ -76,9 +76,7 @@ class Rounds:
         return Round() if examples is self.federation else self.task.collate(examples, places)
 
 
-def federate(
-    task: Task, clients: Sequence[Client], plan: Plan, rounds: int, share: float, ledger: Ledger
-) -> tuple[Any, Federation, Plan]:
+def federate(task: Task, clients: Sequence[Client], plan: Plan, rounds: int, share: float, ledger: Ledger) -> tuple[Any, Federation, Plan]:
     """What the loop is given in the place of task (`Rounds`), examples and plan.
 
     Args:
