@@ -101,7 +101,7 @@ class TextHead(nn.Module):
         super().__init__()
         self.is_causal, self.is_mean = config.is_causal, config.pooling == "mean"
         self.pooler = pooler
-        self.transform = Transform(config, has_bias=False) if config.classifier == "transform" else None
+        self.transform = Transform(config, has_bias=False) if config.classifier == "transform" else nn.Identity()
         self.dropout = nn.Identity() if config.classifier == "last" else nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_size, num_classes, bias=not config.is_causal)
 
@@ -109,9 +109,7 @@ class TextHead(nn.Module):
         if self.pooler is not None:
             return self.output(self.dropout(self.pooler(hidden_ND, texts)))
         x_BD = mean(hidden_ND, texts) if self.is_mean else one_a_text(hidden_ND, texts, is_last=self.is_causal)
-        if self.transform is not None:
-            x_BD = self.transform(x_BD)
-        return self.output(self.dropout(x_BD))
+        return self.output(self.dropout(self.transform(x_BD)))
 
 
 class TokenHead(nn.Module):

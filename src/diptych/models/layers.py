@@ -80,7 +80,7 @@ class Embedding(nn.Module):
         kinds = {"learned": nn.Embedding, "sinusoidal": Sinusoids}
         self.positions = kinds[config.positions](rows, config.hidden_size) if config.positions in kinds else None
         self.types = nn.Embedding(config.num_token_types, config.hidden_size) if config.num_token_types else None
-        self.norm = norm(config, config.hidden_size) if config.has_embedding_norm else None
+        self.norm = norm(config, config.hidden_size) if config.has_embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self.looks_up_types = False
         """Whether each token looks its type up where all have the same: for who must know what each of them did to it."""
@@ -100,6 +100,4 @@ class Embedding(nn.Module):
             if types_N is None and self.looks_up_types:
                 types_N = torch.zeros_like(texts.ids_N)
             x_ND = x_ND + (self.types.weight[0] if types_N is None else self.types(types_N))
-        if self.norm is not None:
-            x_ND = self.norm(x_ND)
-        return self.dropout(x_ND)
+        return self.dropout(self.norm(x_ND))
