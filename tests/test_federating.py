@@ -95,6 +95,12 @@ def test_without_a_common_model_with_the_head_there_is_no_federation(start, tmp_
         assert caught.value.code == "E584"
 
 
+def test_privacy_that_would_not_be_counted_is_refused(start):
+    with pytest.raises(TrainingError) as caught:
+        Center(recipe(start, clip=1.0, noise=1.0))
+    assert caught.value.code == "E591"
+
+
 def test_flower_is_asked_for_by_name_where_it_is_missing():
     flower = pytest.importorskip("diptych.flower")
     if flower_is_here():

@@ -837,6 +837,10 @@ CATALOGUE: dict[str, Message] = {
         mark("The documents of a running text are dealt among clients by chance, not by {by}."),
         mark("Set train.regime.federated.by to chance, or train each client's text on a machine of its own."),
     ),
+    "E591": Message(
+        mark("Privacy for clients is counted where each is drawn by itself; machines that train together are not."),
+        mark("Leave clip and noise out, or simulate the federation in one process."),
+    ),
     # E6xx: generating and predicting
     "E601": Message(
         mark("{name} cannot be {value}."),

@@ -49,6 +49,8 @@ class _Party:
         settings = federated_of(recipe)
         if settings is None:
             raise TrainingError("E575")
+        if settings.clip is not None:
+            raise TrainingError("E591")
         kind, start = task_class(recipe.task.name), base_model(recipe)
         if start is None or not hasattr(kind, "of") or not set(kind.heads) <= set(start.net.heads):
             raise TrainingError("E584", task=recipe.task.name)

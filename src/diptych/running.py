@@ -188,15 +188,16 @@ def check_private(recipe: Recipe) -> None:
     Raises:
         TrainingError E562, E564: what a private step cannot bear. E568: something would be learnt from the text without noise.
     """
-    if not is_private(recipe.train):
-        return
     train, run, model = recipe.train, recipe.run, recipe.model
-    if run.recompute:
-        raise TrainingError("E562")
-    unlike = {"train.batch_ramp": train.batch_ramp, "train.length_ramp": train.length_ramp, "run.sharding": run.sharding != "none"}
-    for setting, is_set in unlike.items():
-        if is_set:
-            raise TrainingError("E564", what=setting)
+    if is_private(train):
+        if run.recompute:
+            raise TrainingError("E562")
+        unlike = {"train.batch_ramp": train.batch_ramp, "train.length_ramp": train.length_ramp, "run.sharding": run.sharding != "none"}
+        for setting, is_set in unlike.items():
+            if is_set:
+                raise TrainingError("E564", what=setting)
+    elif not any(getattr(settings_of(each), "noise", None) for each in train.regime):
+        return
     if model.preset is not None and model.tokenizer.folder is None:
         raise TrainingError("E568", what=_("a tokenizer"), setting="model.preset")
     if model.start == "counts":

@@ -9,6 +9,7 @@ UNITS = {
     "example": mark("one example as the model is shown it"),
     "document": mark("one row or document, all of it"),
     "group": mark("all rows of one group"),
+    "client": mark("one client, all of its examples"),
 }
 ACCOUNTANTS = {"prv": mark("numerical composition (PRV)"), "rdp": mark("Rényi differential privacy (RDP)")}
 

@@ -47,13 +47,17 @@ class Merging:
         if why is not None:
             self.leave_out(update.client, why)
             return False
+        self.add(update)
+        self.taken.append(update.client)
+        return True
+
+    def add(self, update: Update) -> None:
+        """Add an update that was found usable to the sum."""
         weight = update.num_examples if self.weighting == "examples" else 1
         for name, value in update.values.items():
             part = value.detach().double() * weight
             self._sums[name] = part if name not in self._sums else self._sums[name].add_(part)
         self._weight += weight
-        self.taken.append(update.client)
-        return True
 
     def leave_out(self, client: str, why: str) -> None:
         """Count a client of this round as left out."""
