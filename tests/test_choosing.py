@@ -160,6 +160,7 @@ def test_the_short_form_trains_and_leaves_plain_numbers(task, small, folder, tmp
     assert dt.load(out).config.hidden_size == 32
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_its_size_whatever_would_be_chosen_now(small, folder, tmp_path, monkeypatch):
     out = tmp_path / "run"
     asked = build(

@@ -87,7 +87,7 @@ def test_the_command_prints_tables_and_one_sentence(bert: Path, tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     lines = [f"{row['review'].strip()},{row['stars']},{row['house']}" for row in reviews(8)]
     Path("reviews.csv").write_text("review,stars,house\n" + "\n".join(lines), encoding="utf-8")
-    flags = ["--base", str(bert), "--minutes", "0.2", "--label", "stars"]
+    flags = ["--base", str(bert), "--minutes", "0.1", "--label", "stars"]
     with pytest.raises(SystemExit) as end:
         run(["decide", "reviews.csv", *flags, "--curve"])
     shown = capsys.readouterr()

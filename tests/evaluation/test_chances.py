@@ -68,6 +68,7 @@ def test_one_who_is_sure_and_right_is_calibrated_and_one_who_is_sure_and_wrong_i
     assert value(calibration_error_of("error", np.ones(5), np.zeros(5))) == 1
 
 
+@pytest.mark.slow
 def test_sensitivity_and_specificity_are_the_recalls_of_the_two_classes() -> None:
     draw = np.random.default_rng(3)
     for _ in range(TIMES):

@@ -63,6 +63,7 @@ def longest_common(a: tuple[str, ...], b: tuple[str, ...]) -> int:
     return max(longest_common(a[1:], b), longest_common(a, b[1:]))
 
 
+@pytest.mark.slow
 def test_the_longest_common_subsequence_is_that_of_its_definition() -> None:
     draw = random.Random(3)
     for _number in range(300):

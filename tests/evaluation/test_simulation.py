@@ -112,7 +112,7 @@ def test_an_interval_holds_the_truth_93_to_97_times_in_100(name: str) -> None:
     assert 0.93 < coverage(name, MANY) < 0.97
 
 
-@pytest.mark.parametrize("make", [accuracy, span_f1])
+@pytest.mark.parametrize("make", [accuracy, pytest.param(span_f1, marks=pytest.mark.slow)])
 def test_of_equal_systems_about_5_in_100_are_called_different(make: Callable[[Draw], Counts]) -> None:
     assert 0.02 < type_1_error(make, FEW) < 0.08
 

@@ -59,6 +59,7 @@ def test_the_looks_are_at_the_mean(run):
     assert again.outcome.held_out["lm"] == pytest.approx(mean.outcome.held_out["lm"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_the_mean_as_well(run, setting):
     start, kept = copy.deepcopy(setting("causal-lm").net), []
     changes = {"snapshots": (150,), "keep_snapshot": lambda net, _place: kept.append(net)}
@@ -72,7 +73,11 @@ def test_a_snapshot_is_the_mean_as_well(run, setting):
     assert sum(matches) == 1
 
 
-@pytest.mark.parametrize("settings", [{}, {"dropout": 0.1}, {"optimizer": "muon"}, {"patience": 2, "evaluations": 9, "lr": 0.3}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param({}, marks=pytest.mark.slow), {"dropout": 0.1}, {"optimizer": "muon"}, {"patience": 2, "evaluations": 9, "lr": 0.3}],
+    ids=str,
+)
 @pytest.mark.parametrize("name", ["causal-lm", "classification"])
 def test_a_killed_run_goes_on_with_the_mean_it_had(name, settings, run, heard, killed, same_bits, tmp_path):
     settings = {"steps": 9, "ema": 0.8, **settings}
