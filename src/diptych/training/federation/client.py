@@ -18,7 +18,7 @@ from diptych.training.checkpoint import restore_optimizer
 from diptych.training.federation.update import Assignment, Update, Values, learning, put, taken
 from diptych.training.plan import Plan
 from diptych.training.ramps import Batches
-from diptych.training.regimes.regime import Regime, StepResult
+from diptych.training.regimes.regime import Plain, Regime, StepResult
 from diptych.training.schedules import Budget
 from diptych.training.stepping import Stepper
 
@@ -74,7 +74,7 @@ class Client:
         return range(budget.steps * round // rounds, budget.steps * (round + 1) // rounds)
 
 
-class Proximal:
+class Proximal(Plain):
     """The step of a regime with a pull towards where the round started: the gradient of strength / 2 · |w - start|²."""
 
     def __init__(self, inner: Regime, start: Values, strength: float) -> None:
@@ -88,29 +88,8 @@ class Proximal:
                 parameter.grad = away * self.strength if parameter.grad is None else parameter.grad.add_(away, alpha=self.strength)
         return result
 
-    def prepare(self, net: Any, task: Task) -> Any:
-        return net
-
     def show(self, task: Task, examples: Examples) -> tuple[Any, Any]:
         return self.inner.show(task, examples)
 
     def order(self, order: Any, budget: Budget) -> Any:
         return self.inner.order(order, budget)
-
-    def tells(self) -> dict[str, float]:
-        return {}
-
-    def remarks(self) -> list[str]:
-        return []
-
-    def facts(self) -> dict[str, Any]:
-        return {}
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        return
-
-    def finish(self, net: Any) -> Any:
-        return net
